@@ -1,0 +1,2 @@
+//! ferula-bench-harness
+fn main() {}

@@ -1,0 +1,2 @@
+//! ferula-gateway
+fn main() {}

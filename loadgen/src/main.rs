@@ -1,0 +1,2 @@
+//! ferula-loadgen
+fn main() {}

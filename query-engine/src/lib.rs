@@ -1,0 +1,5 @@
+//! PromQL: text in, columns out. Parser, planner, shard fragments, kernels, coordinator.
+//!
+//! Promise: no I/O, no clock: the query's times are arguments, data comes through the shards.
+
+pub mod parse;

@@ -1,0 +1,9 @@
+//! The ground floor of Ferula: series, head, write-ahead log, index, and the threads that own them.
+//!
+//! Entry points: [`Store`](store) for a running store, [`shard`] for the state machine alone, [`model`] for the words.
+//! Not here: protocols, PromQL, HTTP.
+
+pub mod limits;
+pub mod model;
+pub mod shard;
+pub mod shard_api;

@@ -1,0 +1,12 @@
+//! Every bound of this crate, with what happens at it.
+
+/// Longest write-ahead-log record payload in bytes; a longer batch is split before it is logged.
+pub const WAL_RECORD_BYTES_MAX: usize = 64 << 20;
+/// Size at which a log segment is closed and the next one begun.
+pub const WAL_SEGMENT_BYTES: u64 = 128 << 20;
+/// Messages a shard's mailbox holds; a full mailbox refuses (the gateway waits or answers 503).
+pub const MAILBOX_MESSAGES_MAX: usize = 1024;
+/// Bytes of log that may wait for the commit in flight; beyond it appends are refused as overloaded.
+pub const WAL_PENDING_BYTES_MAX: usize = 64 << 20;
+/// Default bound on active series in one shard; beyond it new series are refused, existing ones go on.
+pub const SERIES_PER_SHARD_MAX: u32 = 20_000_000;

@@ -1,0 +1,13 @@
+//! The words everything else is said in: labels, matchers, sample columns, references.
+//!
+//! Promise: plain values, no I/O, no clock, no threads. Every other room and crate may use them.
+
+mod labels;
+mod matcher;
+mod re2;
+mod sample;
+
+pub use labels::{LabelIter, Labels, LabelsBuilder, LabelsError, METRIC_NAME, hash_without};
+pub use matcher::{MatchOp, Matcher, MatcherError};
+pub use re2::{Re2Error, translate as translate_re2};
+pub use sample::{STALE_NAN_BITS, SampleColumns, SeriesRef, ShardId, TimestampMs, is_stale_nan};

@@ -1,0 +1,187 @@
+//! What crosses the threads: the messages between the gateway plane and a shard.
+//!
+//! Everything here is owned data. A shard is touched by one thread; nobody shares its insides.
+
+use crate::model::{SeriesRef, TimestampMs};
+use crate::shard::ShardReader;
+
+/// Columns of samples for one shard, in arrival order. One entry of each column is one sample.
+#[derive(Debug, Clone, Default)]
+pub struct AppendBatch {
+    /// Whose sample it is.
+    pub series: Vec<SampleSeries>,
+    /// Milliseconds since the epoch.
+    pub timestamps: Vec<TimestampMs>,
+    /// Value bits as they came (NaN payloads kept).
+    pub values: Vec<f64>,
+    /// Label sets that the sender has no reference for yet.
+    pub new_series: NewSeries,
+    /// Upper bound for timestamps (remote write: now + 10 min); samples above it are out of bounds.
+    pub timestamp_max: Option<TimestampMs>,
+}
+
+/// How a sample names its series: a reference the shard gave earlier, or an entry of [`AppendBatch::new_series`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SampleSeries {
+    /// A reference from an earlier [`AppendOutcome::created`].
+    Known(SeriesRef),
+    /// Index into [`AppendBatch::new_series`].
+    New(u32),
+}
+
+/// Label sets in canonical bytes (see [`crate::model::Labels`]), back to back.
+///
+/// The sender has validated them; the shard checks again before it keeps one.
+#[derive(Debug, Clone, Default)]
+pub struct NewSeries {
+    /// Canonical label bytes, concatenated.
+    pub bytes: Vec<u8>,
+    /// End offset of each set in `bytes`.
+    pub ends: Vec<u32>,
+}
+
+impl NewSeries {
+    /// Adds one set, returns its index.
+    pub fn push(&mut self, canonical: &[u8]) -> u32 {
+        let index = self.ends.len() as u32;
+        self.bytes.extend_from_slice(canonical);
+        self.ends.push(self.bytes.len() as u32);
+        index
+    }
+
+    /// Number of sets.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// True without sets.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Canonical bytes of set `index`.
+    pub fn get(&self, index: usize) -> Option<&[u8]> {
+        let end = *self.ends.get(index)? as usize;
+        let start = match index.checked_sub(1) {
+            Some(before) => *self.ends.get(before)? as usize,
+            None => 0,
+        };
+        self.bytes.get(start..end)
+    }
+}
+
+/// What to do with a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppendMode {
+    /// Store the good samples, report the others (remote write 2.0, scrapes, push).
+    Partial,
+    /// Only say what would be rejected; store and create nothing (first half of a remote write 1.0 request).
+    Check,
+}
+
+/// Why one sample was not stored. Texts are Prometheus's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
+#[non_exhaustive]
+pub enum RejectReason {
+    /// Older than the series' newest sample.
+    #[error("out of order sample")]
+    OutOfOrder,
+    /// Same timestamp as the newest sample, other value.
+    #[error("duplicate sample for timestamp")]
+    DuplicateTimestamp,
+    /// Outside the window that the head accepts.
+    #[error("out of bounds")]
+    OutOfBounds,
+    /// Older than the out-of-order window.
+    #[error("too old sample")]
+    TooOld,
+    /// The reference is not (or no longer) this shard's: send the labels.
+    #[error("unknown series reference")]
+    UnknownSeries,
+    /// A new series beyond the limit.
+    #[error("series limit of the shard reached")]
+    SeriesLimit,
+    /// The label bytes are not canonical.
+    #[error("invalid labels")]
+    InvalidLabels,
+}
+
+/// One refused sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rejection {
+    /// Index in the batch's columns.
+    pub sample: u32,
+    /// Why.
+    pub reason: RejectReason,
+}
+
+/// The shard's answer to a batch, given after the promise of the acknowledgement mode is met.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AppendOutcome {
+    /// A reference for each entry of `new_series` (`None` where it was refused, or in `Check` mode).
+    pub created: Vec<Option<SeriesRef>>,
+    /// Samples stored, or already there bit for bit.
+    pub accepted: u32,
+    /// Series that did not exist before.
+    pub series_added: u32,
+    /// Refused samples in ascending order of index.
+    pub rejections: Vec<Rejection>,
+}
+
+/// Why a whole batch was not stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// The mailbox or the log queue is full: try again shortly.
+    #[error("the shard is overloaded, try again")]
+    Overloaded,
+    /// The log cannot be written (disk full, I/O error); queries go on.
+    #[error("the write-ahead log cannot be written: {0}")]
+    Log(String),
+    /// The shard is stopping.
+    #[error("the server is shutting down")]
+    Stopped,
+}
+
+/// Whether a task wants to be called again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskState {
+    /// More to do: call again after others had their turn.
+    More,
+    /// Finished; drop it.
+    Done,
+}
+
+/// A piece of a query that runs next to the data, on the shard's own thread.
+///
+/// `slice` does at most about 100 µs of work, then returns. The task carries its own way to deliver results (a channel) and its own
+/// cancel flag; the shard drops it when it is done or when the shard stops.
+pub trait ShardTask: Send {
+    /// One bounded piece of work on a consistent view of the shard.
+    fn slice(&mut self, shard: &ShardReader<'_>) -> TaskState;
+}
+
+/// Where query tasks can be sent: the running store, or plain shards in a test.
+pub trait ShardRunner: Send + Sync {
+    /// Number of shards; constant for the life of the store.
+    fn shard_count(&self) -> usize;
+    /// Hands a task to shard `shard`; a task that cannot be taken is given back.
+    fn submit(&self, shard: usize, task: Box<dyn ShardTask>) -> Result<(), Box<dyn ShardTask>>;
+}
+
+/// Reads of one series: columns to append to, and the inclusive time range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeRange {
+    /// First millisecond wanted.
+    pub min: TimestampMs,
+    /// Last millisecond wanted.
+    pub max: TimestampMs,
+}
+
+impl TimeRange {
+    /// Is `t` inside?
+    pub fn contains(&self, t: TimestampMs) -> bool {
+        self.min <= t && t <= self.max
+    }
+}
+

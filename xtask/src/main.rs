@@ -1,0 +1,2 @@
+//! ferula-xtask
+fn main() {}

@@ -2,4 +2,5 @@
 //!
 //! Promise: no I/O, no clock: the query's times are arguments, data comes through the shards.
 
+pub mod eval;
 pub mod parse;

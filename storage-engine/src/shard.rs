@@ -26,7 +26,12 @@ impl ShardReader<'_> {
         Vec::new()
     }
     /// Distinct values of label `name` among series that pass `matchers`, ascending.
-    pub fn label_values(&self, _name: &str, _matchers: &[Matcher], _range: TimeRange) -> Vec<String> {
+    pub fn label_values(
+        &self,
+        _name: &str,
+        _matchers: &[Matcher],
+        _range: TimeRange,
+    ) -> Vec<String> {
         Vec::new()
     }
     /// Oldest and newest sample time in the shard.

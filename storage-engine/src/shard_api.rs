@@ -184,4 +184,3 @@ impl TimeRange {
         self.min <= t && t <= self.max
     }
 }
-

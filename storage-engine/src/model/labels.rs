@@ -58,8 +58,10 @@ impl Labels {
     pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(
         pairs: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Self, LabelsError> {
-        let mut all: Vec<(N, V)> =
-            pairs.into_iter().filter(|(_, v)| !v.as_ref().is_empty()).collect();
+        let mut all: Vec<(N, V)> = pairs
+            .into_iter()
+            .filter(|(_, v)| !v.as_ref().is_empty())
+            .collect();
         all.sort_by(|a, b| a.0.as_ref().cmp(b.0.as_ref()));
         for pair in all.windows(2) {
             if let [a, b] = pair
@@ -91,7 +93,10 @@ impl Labels {
     /// Labels in ascending order of name.
     #[inline]
     pub fn iter(&self) -> LabelIter<'_> {
-        LabelIter { bytes: &self.0, at: 0 }
+        LabelIter {
+            bytes: &self.0,
+            at: 0,
+        }
     }
 
     /// The value of `name`, or `None` when the set has no such label.
@@ -161,7 +166,10 @@ impl Labels {
 /// Hash of canonical label bytes without the labels that `skip` names. The bytes must be canonical.
 pub fn hash_without(canonical: &[u8], skip: impl Fn(&str) -> bool) -> u64 {
     let mut hash = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut iter = LabelIter { bytes: canonical, at: 0 };
+    let mut iter = LabelIter {
+        bytes: canonical,
+        at: 0,
+    };
     loop {
         let start = iter.at;
         let Some((name, _)) = iter.next() else { break };
@@ -334,7 +342,9 @@ impl fmt::Debug for Labels {
 
 fn is_legacy_label_name(name: &str) -> bool {
     let mut bytes = name.bytes();
-    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+    bytes
+        .next()
+        .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
@@ -369,7 +379,10 @@ pub struct LabelsBuilder {
 impl LabelsBuilder {
     /// Starts from the labels of `base`.
     pub fn new(base: &Labels) -> Self {
-        let pairs = base.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+        let pairs = base
+            .iter()
+            .map(|(n, v)| (n.to_owned(), v.to_owned()))
+            .collect();
         LabelsBuilder { pairs }
     }
 
@@ -391,7 +404,10 @@ impl LabelsBuilder {
 
     /// The present value of `name`, `""` when absent.
     pub fn get(&self, name: &str) -> &str {
-        self.pairs.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v)
+        self.pairs
+            .iter()
+            .find(|(n, _)| n == name)
+            .map_or("", |(_, v)| v)
     }
 
     /// The pairs as they stand, in no particular order.
@@ -423,13 +439,19 @@ mod tests {
 
     #[test]
     fn bad_bytes_are_refused() {
-        assert!(matches!(Labels::from_canonical(&[3, b'a']), Err(LabelsError::Truncated { .. })));
+        assert!(matches!(
+            Labels::from_canonical(&[3, b'a']),
+            Err(LabelsError::Truncated { .. })
+        ));
         assert!(matches!(
             Labels::from_canonical(&[1, 0xff, 1, b'x']),
             Err(LabelsError::Utf8 { .. })
         ));
         let unsorted = [1, b'b', 1, b'x', 1, b'a', 1, b'x'];
-        assert!(matches!(Labels::from_canonical(&unsorted), Err(LabelsError::Unsorted(_))));
+        assert!(matches!(
+            Labels::from_canonical(&unsorted),
+            Err(LabelsError::Unsorted(_))
+        ));
         assert!(matches!(
             Labels::from_pairs([("a", "1"), ("a", "2")]),
             Err(LabelsError::Duplicate(_))

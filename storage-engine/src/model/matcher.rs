@@ -65,12 +65,22 @@ impl Matcher {
             MatchOp::Regex | MatchOp::NotRegex => Some(Arc::new(translate(&value)?)),
             MatchOp::Equal | MatchOp::NotEqual => None,
         };
-        Ok(Matcher { name: name.into(), op, value, regex })
+        Ok(Matcher {
+            name: name.into(),
+            op,
+            value,
+            regex,
+        })
     }
 
     /// `name="value"`.
     pub fn equal(name: impl Into<String>, value: impl Into<String>) -> Self {
-        Matcher { name: name.into(), op: MatchOp::Equal, value: value.into(), regex: None }
+        Matcher {
+            name: name.into(),
+            op: MatchOp::Equal,
+            value: value.into(),
+            regex: None,
+        }
     }
 
     /// Does a label with this value (`""` when absent) pass?

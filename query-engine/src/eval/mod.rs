@@ -1,0 +1,4 @@
+//! Evaluation: fragments next to the data, then the coordinator's merge.
+
+pub mod annotations;
+pub mod value;

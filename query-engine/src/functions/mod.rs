@@ -1,0 +1,3 @@
+//! Functions that take no range vector: elementwise, labels, time, order, classic histograms.
+
+pub mod texts;

@@ -1,0 +1,95 @@
+//! `rate`, `increase`, `delta`, `irate`, `idelta`: how much a series moved inside a window.
+//!
+//! Promise: extrapolation to the window's edges as Prometheus 3 does it: up to an edge when the gap is below 1.1 average intervals, else by
+//! half an interval, and a counter never starts below zero. Two samples inside the window are needed; nothing before it is looked at.
+
+use super::{KernelNotes, WindowArgs};
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Rate,
+    Increase,
+    Delta,
+}
+
+pub(super) fn rate(window: &WindowArgs<'_>, _: &mut KernelNotes) -> Option<f64> {
+    extrapolated(window, Kind::Rate)
+}
+
+pub(super) fn increase(window: &WindowArgs<'_>, _: &mut KernelNotes) -> Option<f64> {
+    extrapolated(window, Kind::Increase)
+}
+
+pub(super) fn delta(window: &WindowArgs<'_>, _: &mut KernelNotes) -> Option<f64> {
+    extrapolated(window, Kind::Delta)
+}
+
+#[inline]
+fn extrapolated(window: &WindowArgs<'_>, kind: Kind) -> Option<f64> {
+    let (values, times) = (window.values, window.timestamps);
+    let (&first, &last) = (values.first()?, values.last()?);
+    let (&first_time, &last_time) = (times.first()?, times.last()?);
+    if values.len() < 2 {
+        return None;
+    }
+    let mut moved = last - first;
+    if kind != Kind::Delta {
+        for (before, after) in values.iter().zip(values.iter().skip(1)) {
+            if after < before {
+                moved += before;
+            }
+        }
+    }
+
+    let mut to_start = (first_time - window.range_start) as f64 / 1000.0;
+    let mut to_end = (window.range_end - last_time) as f64 / 1000.0;
+    let sampled = (last_time - first_time) as f64 / 1000.0;
+    let interval = sampled / (values.len() - 1) as f64;
+    let threshold = interval * 1.1;
+    if to_start >= threshold {
+        to_start = interval / 2.0;
+    }
+    if kind != Kind::Delta && moved > 0.0 && first >= 0.0 {
+        let to_zero = sampled * (first / moved);
+        if to_zero < to_start {
+            to_start = to_zero;
+        }
+    }
+    if to_end >= threshold {
+        to_end = interval / 2.0;
+    }
+    let mut factor = (sampled + to_start + to_end) / sampled;
+    if kind == Kind::Rate {
+        factor /= window.range_seconds();
+    }
+    Some(moved * factor)
+}
+
+pub(super) fn irate(window: &WindowArgs<'_>, _: &mut KernelNotes) -> Option<f64> {
+    let (moved, interval_ms) = last_step(window, true)?;
+    Some(moved / (interval_ms as f64 / 1000.0))
+}
+
+pub(super) fn idelta(window: &WindowArgs<'_>, _: &mut KernelNotes) -> Option<f64> {
+    Some(last_step(window, false)?.0)
+}
+
+/// Difference of the last two samples and their distance in milliseconds; after a counter reset the last value itself.
+fn last_step(window: &WindowArgs<'_>, counter: bool) -> Option<(f64, i64)> {
+    let &[.., before, after] = window.values else {
+        return None;
+    };
+    let &[.., before_time, after_time] = window.timestamps else {
+        return None;
+    };
+    let interval = after_time - before_time;
+    if interval == 0 {
+        return None;
+    }
+    let moved = if counter && after < before {
+        after
+    } else {
+        after - before
+    };
+    Some((moved, interval))
+}

@@ -1,6 +1,7 @@
 //! Warnings and infos that ride beside a result.
 
 use crate::parse::ast::Span;
+use hashbrown::HashSet;
 
 /// How loud an annotation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,31 +24,47 @@ pub struct Annotation {
 }
 
 /// The set of annotations of one evaluation; each text is kept once.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Annotations {
     items: Vec<Annotation>,
+    texts: HashSet<String>,
 }
+
+impl PartialEq for Annotations {
+    fn eq(&self, other: &Self) -> bool {
+        self.items == other.items
+    }
+}
+impl Eq for Annotations {}
 
 impl Annotations {
     /// Adds one unless its text is already there.
     pub fn add(&mut self, severity: Severity, text: impl Into<String>, span: Span) {
         let text = text.into();
-        if !self.items.iter().any(|a| a.text == text) {
-            self.items.push(Annotation {
-                severity,
-                text,
-                start: span.start,
-            });
-        }
+        self.keep(Annotation {
+            severity,
+            text,
+            start: span.start,
+        });
     }
 
     /// Takes over those of another part of the evaluation.
     pub fn merge(&mut self, other: Annotations) {
         for a in other.items {
-            if !self.items.iter().any(|b| b.text == a.text) {
-                self.items.push(a);
-            }
+            self.keep(a);
         }
+    }
+
+    fn keep(&mut self, annotation: Annotation) {
+        if !self.texts.contains(&annotation.text) {
+            self.texts.insert(annotation.text.clone());
+            self.items.push(annotation);
+        }
+    }
+
+    /// True without any.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
     }
 
     /// All of them in the order they came.

@@ -1,1 +1,12 @@
-//! ferula-ingest
+//! Bytes in, columns out: protocols, scraping, discovery and relabeling.
+//!
+//! Promise: decoders do no I/O and read no clock; whatever a sender does, memory and time stay within [`limits`].
+//! Not here: storage, PromQL, HTTP serving.
+
+pub mod append;
+pub mod clock;
+pub mod discovery;
+pub mod http_client;
+pub mod limits;
+pub mod relabel;
+pub mod scrape;

@@ -1,0 +1,5 @@
+//! Finding targets: providers that yield target groups, and the word for a group.
+//!
+//! Promise: a provider that fails keeps its last answer. Not here: turning groups into targets (`scrape::target`).
+
+pub mod config;

@@ -1,0 +1,6 @@
+//! The HTTP client that fetches scrape pages: configuration, TLS, credentials, one request with redirects and bounds.
+//!
+//! Promise: no response, however long, slow or compressed, costs more memory or time than the caller allowed.
+//! Not here: what a page means (`scrape`), serving HTTP (gateway).
+
+pub mod config;

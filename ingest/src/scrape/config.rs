@@ -1,0 +1,222 @@
+//! One `scrape_configs` entry as plain data, after defaults and checks.
+//!
+//! Promise: two equal values scrape alike, so that a reload can leave unchanged jobs alone.
+//! Not here: YAML, defaults from `global` (both are the gateway's).
+
+use crate::discovery::config::{FileSdConfig, StaticConfig};
+use crate::http_client::config::HttpClientConfig;
+use crate::relabel::Rule;
+use std::time::Duration;
+
+/// An exposition format that a scrape can ask for; names are those of `scrape_protocols`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ScrapeProtocol {
+    /// `PrometheusProto`
+    PrometheusProto,
+    /// `PrometheusText0.0.4`
+    PrometheusText0_0_4,
+    /// `PrometheusText1.0.0`
+    PrometheusText1_0_0,
+    /// `OpenMetricsText0.0.1`
+    OpenMetricsText0_0_1,
+    /// `OpenMetricsText1.0.0`
+    OpenMetricsText1_0_0,
+}
+
+impl ScrapeProtocol {
+    /// All, in the order in which Prometheus lists them in its error text.
+    pub const ALL: [ScrapeProtocol; 5] = [
+        ScrapeProtocol::OpenMetricsText0_0_1,
+        ScrapeProtocol::OpenMetricsText1_0_0,
+        ScrapeProtocol::PrometheusProto,
+        ScrapeProtocol::PrometheusText0_0_4,
+        ScrapeProtocol::PrometheusText1_0_0,
+    ];
+
+    /// Prometheus's default order of preference.
+    pub const DEFAULT: [ScrapeProtocol; 4] = [
+        ScrapeProtocol::OpenMetricsText1_0_0,
+        ScrapeProtocol::OpenMetricsText0_0_1,
+        ScrapeProtocol::PrometheusText1_0_0,
+        ScrapeProtocol::PrometheusText0_0_4,
+    ];
+
+    /// The name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ScrapeProtocol::PrometheusProto => "PrometheusProto",
+            ScrapeProtocol::PrometheusText0_0_4 => "PrometheusText0.0.4",
+            ScrapeProtocol::PrometheusText1_0_0 => "PrometheusText1.0.0",
+            ScrapeProtocol::OpenMetricsText0_0_1 => "OpenMetricsText0.0.1",
+            ScrapeProtocol::OpenMetricsText1_0_0 => "OpenMetricsText1.0.0",
+        }
+    }
+
+    /// The protocol of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|p| p.as_str() == name)
+    }
+
+    /// The media type that asks for it.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            ScrapeProtocol::PrometheusProto => {
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+            }
+            ScrapeProtocol::PrometheusText0_0_4 => "text/plain;version=0.0.4",
+            ScrapeProtocol::PrometheusText1_0_0 => "text/plain;version=1.0.0",
+            ScrapeProtocol::OpenMetricsText0_0_1 => "application/openmetrics-text;version=0.0.1",
+            ScrapeProtocol::OpenMetricsText1_0_0 => "application/openmetrics-text;version=1.0.0",
+        }
+    }
+}
+
+/// `metric_name_validation_scheme`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum NameValidation {
+    /// Any UTF-8 text.
+    #[default]
+    Utf8,
+    /// `[a-zA-Z_:][a-zA-Z0-9_:]*`
+    Legacy,
+}
+
+/// `metric_name_escaping_scheme`: what the target is asked to do with names outside the legacy set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum NameEscaping {
+    /// `allow-utf-8`
+    #[default]
+    AllowUtf8,
+    /// `underscores`
+    Underscores,
+    /// `dots`
+    Dots,
+    /// `values`
+    Values,
+}
+
+impl NameEscaping {
+    /// The name in the configuration and in the `Accept` header.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NameEscaping::AllowUtf8 => "allow-utf-8",
+            NameEscaping::Underscores => "underscores",
+            NameEscaping::Dots => "dots",
+            NameEscaping::Values => "values",
+        }
+    }
+}
+
+/// `scheme`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Scheme {
+    /// `http`
+    #[default]
+    Http,
+    /// `https`
+    Https,
+}
+
+impl Scheme {
+    /// The name in URLs and in `__scheme__`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+}
+
+/// One job. Every limit: 0 means none, as in Prometheus (hard safety caps of [`crate::limits`] always hold).
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScrapeConfig {
+    /// `job_name`, unique.
+    pub job_name: String,
+    /// `honor_labels`
+    pub honor_labels: bool,
+    /// `honor_timestamps`
+    pub honor_timestamps: bool,
+    /// `track_timestamps_staleness`
+    pub track_timestamps_staleness: bool,
+    /// `params`: query parameters in order of name, each with its values.
+    pub params: Vec<(String, Vec<String>)>,
+    /// `scrape_interval`
+    pub interval: Duration,
+    /// `scrape_timeout`, at most the interval.
+    pub timeout: Duration,
+    /// `scrape_protocols`, most wanted first.
+    pub protocols: Vec<ScrapeProtocol>,
+    /// `fallback_scrape_protocol`
+    pub fallback_protocol: Option<ScrapeProtocol>,
+    /// `metrics_path`
+    pub metrics_path: String,
+    /// `scheme`
+    pub scheme: Scheme,
+    /// `enable_compression`
+    pub enable_compression: bool,
+    /// `body_size_limit` in bytes after decompression.
+    pub body_size_limit: u64,
+    /// `sample_limit`
+    pub sample_limit: u64,
+    /// `target_limit`
+    pub target_limit: u64,
+    /// `label_limit`
+    pub label_limit: u64,
+    /// `label_name_length_limit` in bytes.
+    pub label_name_length_limit: u64,
+    /// `label_value_length_limit` in bytes.
+    pub label_value_length_limit: u64,
+    /// `keep_dropped_targets`
+    pub keep_dropped_targets: u64,
+    /// `extra_scrape_metrics`
+    pub extra_scrape_metrics: bool,
+    /// `metric_name_validation_scheme`
+    pub name_validation: NameValidation,
+    /// `metric_name_escaping_scheme`
+    pub name_escaping: NameEscaping,
+    /// How to connect.
+    pub http: HttpClientConfig,
+    /// `static_configs`
+    pub static_configs: Vec<StaticConfig>,
+    /// `file_sd_configs`
+    pub file_sd_configs: Vec<FileSdConfig>,
+    /// `relabel_configs`
+    pub relabel_configs: Vec<Rule>,
+    /// `metric_relabel_configs`
+    pub metric_relabel_configs: Vec<Rule>,
+}
+
+impl ScrapeConfig {
+    /// A job with Prometheus's global defaults and no targets.
+    pub fn new(job_name: impl Into<String>) -> Self {
+        ScrapeConfig {
+            job_name: job_name.into(),
+            honor_labels: false,
+            honor_timestamps: true,
+            track_timestamps_staleness: false,
+            params: Vec::new(),
+            interval: Duration::from_secs(60),
+            timeout: Duration::from_secs(10),
+            protocols: ScrapeProtocol::DEFAULT.to_vec(),
+            fallback_protocol: None,
+            metrics_path: "/metrics".to_owned(),
+            scheme: Scheme::Http,
+            enable_compression: true,
+            body_size_limit: 0,
+            sample_limit: 0,
+            target_limit: 0,
+            label_limit: 0,
+            label_name_length_limit: 0,
+            label_value_length_limit: 0,
+            keep_dropped_targets: 0,
+            extra_scrape_metrics: false,
+            name_validation: NameValidation::Utf8,
+            name_escaping: NameEscaping::AllowUtf8,
+            http: HttpClientConfig::default(),
+            static_configs: Vec::new(),
+            file_sd_configs: Vec::new(),
+            relabel_configs: Vec::new(),
+            metric_relabel_configs: Vec::new(),
+        }
+    }
+}

@@ -7,3 +7,4 @@ pub mod limits;
 pub mod model;
 pub mod shard;
 pub mod shard_api;
+pub mod wal;

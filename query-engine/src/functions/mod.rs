@@ -1,3 +1,204 @@
-//! Functions that take no range vector: elementwise, labels, time, order, classic histograms.
+//! Functions that take no range vector: elementwise arithmetic, clocks, labels, order, classic histograms.
+//!
+//! Promise: arguments are values over the step grid, results are values over the same grid; the sets, names, order and texts are
+//! Prometheus's. Functions of native histograms answer for float series what Prometheus answers: nothing.
+//! Not here: range functions (`kernels`), `timestamp` of a bare selector and `absent_over_time` (the evaluator knows the samples).
 
+mod absent;
+mod elementwise;
+mod histogram;
+mod labels;
+mod order;
+pub mod rows;
+mod scalars;
 pub mod texts;
+mod times;
+
+pub use absent::absent_labels;
+pub use elementwise::{go_max, go_min};
+pub use order::natural_cmp;
+
+use crate::eval::annotations::Annotations;
+use crate::eval::error::EvalError;
+use crate::eval::value::{Grid, Row, Value};
+use crate::parse::ast::{Call, Span};
+use storage_engine::model::TimestampMs;
+
+/// What a function may know beside its arguments.
+#[derive(Debug)]
+pub struct CallContext<'a> {
+    /// The steps being evaluated (a subquery's own grid inside a subquery).
+    pub grid: Grid,
+    /// The whole query's steps: what `start()`, `end()`, `step()` and `range()` tell. An instant query has one step.
+    pub query: Grid,
+    /// Names are dropped at the end of the evaluation, not by each function.
+    pub delayed_name_removal: bool,
+    /// Where warnings and infos go.
+    pub annotations: &'a mut Annotations,
+}
+
+impl CallContext<'_> {
+    /// Is this evaluation over several steps? Sorting means nothing then.
+    fn is_range(&self) -> bool {
+        self.query.count > 1
+    }
+
+    fn each_step(&self, f: impl Fn(TimestampMs) -> f64) -> Vec<f64> {
+        (0..self.grid.count).map(|k| f(self.grid.at(k))).collect()
+    }
+}
+
+/// Does [`call`] know this function?
+pub fn is_supported(name: &str) -> bool {
+    elementwise::function(name).is_some()
+        || times::part(name).is_some()
+        || scalars::is_scalar_function(name)
+        || matches!(
+            name,
+            "round"
+                | "clamp"
+                | "clamp_min"
+                | "clamp_max"
+                | "timestamp"
+                | "vector"
+                | "absent"
+                | "label_replace"
+                | "label_join"
+                | "sort"
+                | "sort_desc"
+                | "sort_by_label"
+                | "sort_by_label_desc"
+                | "histogram_quantile"
+                | "histogram_quantiles"
+                | "histogram_fraction"
+                | "histogram_avg"
+                | "histogram_count"
+                | "histogram_sum"
+                | "histogram_stddev"
+                | "histogram_stdvar"
+        )
+}
+
+/// Evaluates a call; `args` are its evaluated arguments in the order written.
+pub fn call(call: &Call, args: Vec<Value>, ctx: &mut CallContext<'_>) -> Result<Value, EvalError> {
+    let mut args = Arguments::new(call, args);
+    let name = call.func.name;
+    if let Some(f) = elementwise::function(name) {
+        let rows = elementwise::map(args.vector()?, f);
+        return rows::drop_names(rows, ctx.delayed_name_removal).map(Value::Vector);
+    }
+    if let Some(part) = times::part(name) {
+        let rows = match args.next() {
+            None => return Ok(times::of_steps(ctx, part)),
+            Some(value) => elementwise::map(args.as_vector(value)?, |v| part.of_value(v)),
+        };
+        return rows::drop_names(rows, ctx.delayed_name_removal).map(Value::Vector);
+    }
+    match name {
+        "round" | "clamp" | "clamp_min" | "clamp_max" => {
+            let rows = elementwise::with_scalars(name, &mut args)?;
+            rows::drop_names(rows, ctx.delayed_name_removal).map(Value::Vector)
+        }
+        "timestamp" => {
+            let rows = times::timestamps(args.vector()?, ctx.grid);
+            rows::drop_names(rows, ctx.delayed_name_removal).map(Value::Vector)
+        }
+        "absent" => Ok(Value::Vector(absent::absent(call, args.vector()?, ctx))),
+        "label_replace" => labels::label_replace(&mut args).map(Value::Vector),
+        "label_join" => labels::label_join(&mut args).map(Value::Vector),
+        "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc" => {
+            order::sort(call, &mut args, ctx).map(Value::Vector)
+        }
+        "histogram_quantile" => histogram::quantile(call, &mut args, ctx).map(Value::Vector),
+        "histogram_quantiles" => histogram::quantiles(call, &mut args, ctx).map(Value::Vector),
+        "histogram_fraction" => histogram::fraction(call, &mut args, ctx).map(Value::Vector),
+        "histogram_avg" | "histogram_count" | "histogram_sum" | "histogram_stddev"
+        | "histogram_stdvar" => Ok(Value::Vector(Vec::new())),
+        _ => scalars::call(name, &mut args, ctx),
+    }
+}
+
+/// The evaluated arguments of one call, taken one after the other with the type that the type checker has promised.
+struct Arguments {
+    name: &'static str,
+    spans: Vec<Span>,
+    call_span: Span,
+    values: std::vec::IntoIter<Value>,
+    taken: usize,
+}
+
+impl Arguments {
+    fn new(call: &Call, values: Vec<Value>) -> Self {
+        Arguments {
+            name: call.func.name,
+            spans: call.args.iter().map(|a| a.span()).collect(),
+            call_span: call.span,
+            values: values.into_iter(),
+            taken: 0,
+        }
+    }
+
+    fn next(&mut self) -> Option<Value> {
+        self.taken += 1;
+        self.values.next()
+    }
+
+    /// Where argument `index` stands.
+    fn span(&self, index: usize) -> Span {
+        self.spans.get(index).copied().unwrap_or(self.call_span)
+    }
+
+    fn mismatch(&self, wanted: &str) -> EvalError {
+        EvalError::execution(format!(
+            "argument {} of {} is not {wanted}",
+            self.taken, self.name
+        ))
+    }
+
+    fn as_vector(&self, value: Value) -> Result<Vec<Row>, EvalError> {
+        match value {
+            Value::Vector(rows) => Ok(rows),
+            _ => Err(self.mismatch("an instant vector")),
+        }
+    }
+
+    fn vector(&mut self) -> Result<Vec<Row>, EvalError> {
+        match self.next() {
+            Some(value) => self.as_vector(value),
+            None => Err(self.mismatch("an instant vector")),
+        }
+    }
+
+    fn scalar(&mut self) -> Result<Vec<f64>, EvalError> {
+        match self.next() {
+            Some(Value::Scalar(steps)) => Ok(steps),
+            _ => Err(self.mismatch("a scalar")),
+        }
+    }
+
+    fn optional_scalar(&mut self) -> Result<Option<Vec<f64>>, EvalError> {
+        match self.next() {
+            None => Ok(None),
+            Some(Value::Scalar(steps)) => Ok(Some(steps)),
+            Some(_) => Err(self.mismatch("a scalar")),
+        }
+    }
+
+    fn text(&mut self) -> Result<Vec<u8>, EvalError> {
+        match self.next() {
+            Some(Value::String(bytes)) => Ok(bytes),
+            _ => Err(self.mismatch("a string")),
+        }
+    }
+
+    fn texts(&mut self) -> Result<Vec<Vec<u8>>, EvalError> {
+        let mut all = Vec::new();
+        while self.values.len() > 0 {
+            all.push(self.text()?);
+        }
+        Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,9 @@
-//! Numbers, quoted text and annotation texts as Prometheus (Go's `fmt`) words them.
+//! Annotation texts as Prometheus words them, and the numbers in them.
 //!
 //! Not here: positions, which `eval::annotations` renders.
+
+use crate::eval::text::{go_g, go_quote};
+use storage_engine::model::TimestampMs;
 
 /// Prefix of a warning.
 const WARNING: &str = "PromQL warning: ";
@@ -9,13 +12,13 @@ const INFO: &str = "PromQL info: ";
 
 /// A quantile parameter outside `[0, 1]`.
 pub fn invalid_quantile(q: f64) -> String {
-    let q = shortest(q);
+    let q = go_g(q);
     format!("{WARNING}quantile value should be between 0 and 1, got {q}")
 }
 
 /// A classic bucket whose `le` is missing or no number.
 pub fn bad_bucket_label(metric_name: &str, value: &str) -> String {
-    let value = quoted(value);
+    let value = go_quote(value.as_bytes());
     let text =
         format!("{WARNING}bucket label \"le\" is missing or has a malformed value of {value}");
     for_metric(text, metric_name)
@@ -28,38 +31,91 @@ pub fn sort_in_range_query() -> String {
     )
 }
 
+/// How classic buckets of one metric had to be raised over the steps of a call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MonotonicityRepair {
+    /// Lowest raised bound.
+    pub bound_min: f64,
+    /// Highest raised bound.
+    pub bound_max: f64,
+    /// Largest raise.
+    pub difference_max: f64,
+    /// How many histograms at how many steps.
+    pub count: u64,
+    /// First step.
+    pub time_min: TimestampMs,
+    /// Last step.
+    pub time_max: TimestampMs,
+}
+
 /// Classic buckets that were not monotonic.
-pub fn forced_monotonicity(metric_name: &str) -> String {
+pub fn forced_monotonicity(metric_name: &str, repair: &MonotonicityRepair) -> String {
     let text = format!(
         "{INFO}input to histogram_quantile needed to be fixed for monotonicity (see \
          https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)"
     );
-    for_metric(text, metric_name)
+    format!(
+        "{}, from buckets {} to {}, with a max diff of {}, over {} samples from {} to {}",
+        for_metric(text, metric_name),
+        go_g(repair.bound_min),
+        go_g(repair.bound_max),
+        two_digits(repair.difference_max),
+        repair.count,
+        rfc3339(repair.time_min),
+        rfc3339(repair.time_max),
+    )
+}
+
+fn rfc3339(time: TimestampMs) -> String {
+    match jiff::Timestamp::from_millisecond(time) {
+        Ok(t) => t.to_string(),
+        Err(_) => time.to_string(),
+    }
+}
+
+/// Go's `%.2g`: two significant digits, no trailing zeros.
+fn two_digits(v: f64) -> String {
+    if let Some(text) = non_finite(v) {
+        return text.to_owned();
+    }
+    let scientific = format!("{v:.1e}");
+    let Some((digits, exponent)) = scientific.split_once('e') else {
+        return scientific;
+    };
+    let digits = digits.trim_end_matches('0').trim_end_matches('.');
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..2).contains(&exponent) {
+        return format!("{digits}e{exponent}")
+            .parse::<f64>()
+            .map_or(scientific.clone(), |v| format!("{v}"));
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{digits}e{sign}{:02}", exponent.abs())
+}
+
+/// A float as OpenMetrics writes it: like `go_g`, with `.0` behind a whole number.
+pub fn open_metrics_float(v: f64) -> String {
+    let mut text = go_g(v);
+    if non_finite(v).is_none() && !text.contains(['e', '.']) {
+        text.push_str(".0");
+    }
+    text
+}
+
+/// Go's `strconv.ParseFloat` of decimal text: signs, infinities and NaN in any case, no blanks.
+pub fn parse_float(text: &str) -> Option<f64> {
+    text.parse().ok()
 }
 
 fn for_metric(text: String, metric_name: &str) -> String {
     if metric_name.is_empty() {
         text
     } else {
-        format!("{text} for metric name {}", quoted(metric_name))
+        format!(
+            "{text} for metric name {}",
+            go_quote(metric_name.as_bytes())
+        )
     }
-}
-
-/// Go's `%g` of a float: shortest digits, with an exponent below 1e-4 and from 1e6 (`strconv`'s rule for the shortest precision).
-pub fn shortest(v: f64) -> String {
-    if let Some(text) = non_finite(v) {
-        return text.to_owned();
-    }
-    let scientific = format!("{v:e}");
-    let Some((digits, exponent)) = scientific.split_once('e') else {
-        return scientific;
-    };
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..6).contains(&exponent) {
-        return format!("{v}");
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{digits}e{sign}{:02}", exponent.abs())
 }
 
 /// Go's `%f`: six decimals.
@@ -80,29 +136,4 @@ fn non_finite(v: f64) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-/// Go's `%q` of valid UTF-8.
-pub fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{b}' => out.push_str("\\v"),
-            '\u{c}' => out.push_str("\\f"),
-            c if (c as u32) < 0x20 || c == '\u{7f}' => {
-                out.push_str(&format!("\\x{:02x}", c as u32));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }

@@ -1,0 +1,391 @@
+//! Classic histograms: quantiles and fractions from buckets that are series with an `le` label.
+//!
+//! Promise: buckets of one label set (without `le`) form a histogram at each step; equal bounds are added up; a histogram needs its `+Inf`
+//! bucket. Quantiles repair counts that fall: silently below 1e-12 of their sum, else with an info.
+//! Not here: native histograms.
+
+use super::{Arguments, CallContext, elementwise::at, rows, texts};
+use crate::eval::annotations::Severity;
+use crate::eval::error::EvalError;
+use crate::eval::value::Row;
+use crate::parse::ast::{Call, Span};
+use std::collections::HashMap;
+use storage_engine::model::{Labels, LabelsBuilder, TimestampMs};
+
+/// The label with a bucket's upper bound.
+const BUCKET_LABEL: &str = "le";
+/// Counts that differ by less than this share of their sum are taken as equal.
+const SMALL_DELTA_TOLERANCE: f64 = 1e-12;
+
+/// One bucket at one step: cumulative count of what is at most `bound`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Bucket {
+    bound: f64,
+    count: f64,
+}
+
+/// The rows that make up one histogram.
+struct Group {
+    labels: Labels,
+    drop_name: bool,
+    buckets: Vec<(f64, Row)>,
+}
+
+impl Group {
+    /// The buckets that have a sample at step `k`, by bound, equal bounds added up.
+    fn at(&self, k: usize, out: &mut Vec<Bucket>) {
+        out.clear();
+        for (bound, row) in &self.buckets {
+            if let Some(count) = row.get(k) {
+                match out.last_mut() {
+                    Some(last) if last.bound == *bound => last.count += count,
+                    _ => out.push(Bucket {
+                        bound: *bound,
+                        count,
+                    }),
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn quantile(
+    call: &Call,
+    args: &mut Arguments,
+    ctx: &mut CallContext<'_>,
+) -> Result<Vec<Row>, EvalError> {
+    let q = args.scalar()?;
+    let input = args.vector()?;
+    warn_of_quantiles(&q, args.span(0), ctx);
+    let groups = group(input, args.span(1), ctx);
+    let mut repairs = Repairs::default();
+    let out = of_groups(&groups, ctx, |k, t, group, buckets| {
+        let (value, repair) = bucket_quantile(at(&q, k), buckets);
+        repairs.add(group, t, repair, ctx.delayed_name_removal);
+        value
+    });
+    repairs.tell(args.span(1), ctx);
+    debug_assert_eq!(call.args.len(), 2);
+    rows::drop_names(out, ctx.delayed_name_removal)
+}
+
+/// `histogram_quantiles(v, "label", q, ...)`: several quantiles at once, told apart by a label.
+pub(super) fn quantiles(
+    call: &Call,
+    args: &mut Arguments,
+    ctx: &mut CallContext<'_>,
+) -> Result<Vec<Row>, EvalError> {
+    let input = args.vector()?;
+    let label = String::from_utf8_lossy(&args.text()?).into_owned();
+    let groups = group(input, args.span(0), ctx);
+    let mut repairs = Repairs::default();
+    let mut out = Vec::new();
+    for index in 2..call.args.len() {
+        let q = args.scalar()?;
+        warn_of_quantiles(&q, args.span(index), ctx);
+        let results = of_groups(&groups, ctx, |k, t, group, buckets| {
+            let (value, repair) = bucket_quantile(at(&q, k), buckets);
+            repairs.add(group, t, repair, ctx.delayed_name_removal);
+            value
+        });
+        for row in results {
+            by_quantile(&row, &q, &label, &mut out);
+        }
+    }
+    repairs.tell(args.span(1), ctx);
+    rows::drop_names(out, ctx.delayed_name_removal)
+}
+
+/// One row for each value that the quantile parameter takes over the steps.
+fn by_quantile(row: &Row, q: &[f64], label: &str, out: &mut Vec<Row>) {
+    let mut parts: Vec<(u64, Row)> = Vec::new();
+    for (k, &value) in row.values.iter().enumerate() {
+        if !row.present.get(k) {
+            continue;
+        }
+        let bits = at(q, k).to_bits();
+        let index = match parts.iter().position(|(b, _)| *b == bits) {
+            Some(index) => index,
+            None => {
+                let mut labels = LabelsBuilder::new(&row.labels);
+                labels.set(label, &texts::open_metrics_float(at(q, k)));
+                let mut part = Row::absent(labels.build(), row.values.len());
+                part.drop_name = row.drop_name;
+                parts.push((bits, part));
+                parts.len() - 1
+            }
+        };
+        if let Some((_, part)) = parts.get_mut(index) {
+            part.put(k, value);
+        }
+    }
+    out.extend(parts.into_iter().map(|(_, row)| row));
+}
+
+pub(super) fn fraction(
+    call: &Call,
+    args: &mut Arguments,
+    ctx: &mut CallContext<'_>,
+) -> Result<Vec<Row>, EvalError> {
+    let lower = args.scalar()?;
+    let upper = args.scalar()?;
+    let input = args.vector()?;
+    let groups = group(input, args.span(2), ctx);
+    let out = of_groups(&groups, ctx, |k, _, _, buckets| {
+        bucket_fraction(at(&lower, k), at(&upper, k), buckets)
+    });
+    debug_assert_eq!(call.args.len(), 3);
+    rows::drop_names(out, ctx.delayed_name_removal)
+}
+
+fn warn_of_quantiles(q: &[f64], span: Span, ctx: &mut CallContext<'_>) {
+    for &q in q.iter().filter(|q| !(0.0..=1.0).contains(*q)) {
+        let text = texts::invalid_quantile(q);
+        ctx.annotations.add(Severity::Warning, text, span);
+    }
+}
+
+/// Sorts bucket rows into histograms; a row whose `le` is no number is left out with a warning.
+fn group(input: Vec<Row>, span: Span, ctx: &mut CallContext<'_>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut known: HashMap<Labels, usize> = HashMap::new();
+    for row in input {
+        if !row.present.any() {
+            continue;
+        }
+        let text = row.labels.value(BUCKET_LABEL);
+        let Some(bound) = texts::parse_float(text) else {
+            let name = row.labels.metric_name().unwrap_or_default();
+            let text = texts::bad_bucket_label(name, text);
+            ctx.annotations.add(Severity::Warning, text, span);
+            continue;
+        };
+        let labels = row.labels.filtered(|n| n != BUCKET_LABEL);
+        let index = *known.entry(labels.clone()).or_insert(groups.len());
+        if index == groups.len() {
+            groups.push(Group {
+                labels,
+                drop_name: row.drop_name,
+                buckets: Vec::new(),
+            });
+        }
+        if let Some(group) = groups.get_mut(index) {
+            group.buckets.push((bound, row));
+        }
+    }
+    for group in &mut groups {
+        // Stable, so that equal bounds are added up in the order they came.
+        group
+            .buckets
+            .sort_by(|a, b| a.0.partial_cmp(&b.0).unwrap_or(std::cmp::Ordering::Equal));
+    }
+    groups
+}
+
+/// One row per histogram: `f` of its buckets at each step where it has any.
+fn of_groups(
+    groups: &[Group],
+    ctx: &CallContext<'_>,
+    mut f: impl FnMut(usize, TimestampMs, &Group, &mut Vec<Bucket>) -> f64,
+) -> Vec<Row> {
+    let mut buckets = Vec::new();
+    let mut out = Vec::with_capacity(groups.len());
+    for group in groups {
+        let mut row = Row::absent(group.labels.clone(), ctx.grid.count);
+        row.drop_name = group.drop_name;
+        for k in 0..ctx.grid.count {
+            group.at(k, &mut buckets);
+            if !buckets.is_empty() {
+                row.put(k, f(k, ctx.grid.at(k), group, &mut buckets));
+            }
+        }
+        out.push(row);
+    }
+    out
+}
+
+/// How counts of one histogram had to be raised: the bounds between which, and by how much at most.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Repair {
+    bound_min: f64,
+    bound_max: f64,
+    difference_max: f64,
+}
+
+/// Repairs of one call, by metric name.
+#[derive(Default)]
+struct Repairs {
+    by_name: Vec<(String, texts::MonotonicityRepair)>,
+}
+
+impl Repairs {
+    fn add(&mut self, group: &Group, time: TimestampMs, repair: Option<Repair>, named: bool) {
+        let Some(repair) = repair else { return };
+        let name = match group.labels.metric_name() {
+            Some(name) if named => name,
+            _ => "",
+        };
+        let index = match self.by_name.iter().position(|(n, _)| n == name) {
+            Some(index) => index,
+            None => {
+                let none = texts::MonotonicityRepair {
+                    bound_min: f64::INFINITY,
+                    bound_max: f64::NEG_INFINITY,
+                    difference_max: 0.0,
+                    count: 0,
+                    time_min: TimestampMs::MAX,
+                    time_max: TimestampMs::MIN,
+                };
+                self.by_name.push((name.to_owned(), none));
+                self.by_name.len() - 1
+            }
+        };
+        if let Some((_, all)) = self.by_name.get_mut(index) {
+            all.bound_min = all.bound_min.min(repair.bound_min);
+            all.bound_max = all.bound_max.max(repair.bound_max);
+            all.difference_max = all.difference_max.max(repair.difference_max);
+            all.count += 1;
+            all.time_min = all.time_min.min(time);
+            all.time_max = all.time_max.max(time);
+        }
+    }
+
+    fn tell(self, span: Span, ctx: &mut CallContext<'_>) {
+        for (name, repair) in self.by_name {
+            let text = texts::forced_monotonicity(&name, &repair);
+            ctx.annotations.add(Severity::Info, text, span);
+        }
+    }
+}
+
+/// The `q`-quantile of sorted buckets with distinct bounds, by linear interpolation inside the bucket it falls in.
+fn bucket_quantile(q: f64, buckets: &mut [Bucket]) -> (f64, Option<Repair>) {
+    if q.is_nan() {
+        return (f64::NAN, None);
+    }
+    if q < 0.0 {
+        return (f64::NEG_INFINITY, None);
+    }
+    if q > 1.0 {
+        return (f64::INFINITY, None);
+    }
+    if buckets.last().is_none_or(|b| b.bound != f64::INFINITY) {
+        return (f64::NAN, None);
+    }
+    let repair = make_monotonic(buckets);
+    let [rest @ .., top] = buckets else {
+        return (f64::NAN, repair);
+    };
+    let (Some(first), Some(second_highest)) = (rest.first(), rest.last()) else {
+        return (f64::NAN, repair);
+    };
+    if top.count == 0.0 {
+        return (f64::NAN, repair);
+    }
+    let mut rank = q * top.count;
+    // A NaN count compares false, as in the binary search of the original.
+    let index = rest.partition_point(|b| !(b.count >= rank));
+    let Some(bucket) = rest.get(index) else {
+        return (second_highest.bound, repair);
+    };
+    if index == 0 && first.bound <= 0.0 {
+        return (first.bound, repair);
+    }
+    let (mut start, mut count) = (0.0, bucket.count);
+    if let Some(below) = index.checked_sub(1).and_then(|i| rest.get(i)) {
+        start = below.bound;
+        count -= below.count;
+        rank -= below.count;
+    }
+    (start + (bucket.bound - start) * (rank / count), repair)
+}
+
+/// Raises counts that fall; tiny differences in either direction are evened out without a word.
+fn make_monotonic(buckets: &mut [Bucket]) -> Option<Repair> {
+    let mut repair: Option<Repair> = None;
+    let [first, rest @ ..] = buckets else {
+        return None;
+    };
+    let mut previous = first.count;
+    for bucket in rest {
+        let count = bucket.count;
+        if count == previous {
+            continue;
+        }
+        if almost_equal(previous, count, SMALL_DELTA_TOLERANCE) {
+            bucket.count = previous;
+        } else if count < previous {
+            bucket.count = previous;
+            let all = repair.get_or_insert(Repair {
+                bound_min: f64::INFINITY,
+                bound_max: f64::NEG_INFINITY,
+                difference_max: 0.0,
+            });
+            all.bound_min = all.bound_min.min(bucket.bound);
+            all.bound_max = all.bound_max.max(bucket.bound);
+            all.difference_max = all.difference_max.max(previous - count);
+        } else {
+            previous = count;
+        }
+    }
+    repair
+}
+
+/// Prometheus's `almost.Equal`: a relative difference below `epsilon`; near zero an absolute one.
+pub(crate) fn almost_equal(a: f64, b: f64, epsilon: f64) -> bool {
+    use storage_engine::model::is_stale_nan;
+    if is_stale_nan(a) || is_stale_nan(b) {
+        return is_stale_nan(a) && is_stale_nan(b);
+    }
+    if (a.is_nan() && b.is_nan()) || a == b {
+        return true;
+    }
+    let (sum, difference) = (a.abs() + b.abs(), (a - b).abs());
+    if a == 0.0 || b == 0.0 || sum < f64::MIN_POSITIVE {
+        return difference < epsilon * f64::MIN_POSITIVE;
+    }
+    difference / sum.min(f64::MAX) < epsilon
+}
+
+/// The share of observations between two bounds, by linear interpolation inside the outermost buckets.
+fn bucket_fraction(lower: f64, upper: f64, buckets: &[Bucket]) -> f64 {
+    let Some(top) = buckets.last().filter(|b| b.bound == f64::INFINITY) else {
+        return f64::NAN;
+    };
+    let count = top.count;
+    if count == 0.0 || lower.is_nan() || upper.is_nan() {
+        return f64::NAN;
+    }
+    if lower >= upper {
+        return 0.0;
+    }
+    let low_rank = rank_of(lower, buckets)
+        .filter(|r| !(*r > count))
+        .unwrap_or(count);
+    let high_rank = rank_of(upper, buckets)
+        .filter(|r| !(*r > count))
+        .unwrap_or(count);
+    (high_rank - low_rank) / count
+}
+
+/// How many observations are below `value`; `None` beyond the last bucket's start.
+fn rank_of(value: f64, buckets: &[Bucket]) -> Option<f64> {
+    let first = buckets.first()?.bound;
+    let mut start = if first <= 0.0 { f64::NEG_INFINITY } else { 0.0 };
+    let mut rank = 0.0;
+    for bucket in buckets {
+        if start >= value {
+            return Some(rank);
+        }
+        if bucket.bound > value {
+            return Some(if start == f64::NEG_INFINITY {
+                bucket.count
+            } else {
+                rank + (bucket.count - rank) * (value - start) / (bucket.bound - start)
+            });
+        }
+        rank = bucket.count;
+        start = bucket.bound;
+    }
+    None
+}

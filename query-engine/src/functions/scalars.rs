@@ -1,0 +1,62 @@
+//! Functions that yield scalars, and `vector`, which turns one into a vector.
+
+use super::{Arguments, CallContext, elementwise, times};
+use crate::eval::error::EvalError;
+use crate::eval::value::{Row, Value};
+use storage_engine::model::Labels;
+
+/// Names that [`call`] knows and that no vector function has.
+pub(super) fn is_scalar_function(name: &str) -> bool {
+    matches!(
+        name,
+        "time" | "pi" | "scalar" | "start" | "end" | "step" | "range" | "min_of" | "max_of"
+    )
+}
+
+pub(super) fn call(
+    name: &str,
+    args: &mut Arguments,
+    ctx: &CallContext<'_>,
+) -> Result<Value, EvalError> {
+    let query = ctx.query;
+    let range = query.last() - query.start;
+    let steps = match name {
+        "time" => ctx.each_step(|t| t as f64 / 1000.0),
+        "pi" => ctx.each_step(|_| std::f64::consts::PI),
+        "start" => ctx.each_step(|_| query.start as f64 / 1000.0),
+        "end" => ctx.each_step(|_| query.last() as f64 / 1000.0),
+        "step" if query.count == 1 => ctx.each_step(|_| 0.0),
+        "step" => ctx.each_step(|_| query.step as f64 / 1000.0),
+        "range" => ctx.each_step(|_| range as f64 / 1000.0),
+        "min_of" => pairwise(args, elementwise::go_min)?,
+        "max_of" => pairwise(args, elementwise::go_max)?,
+        "scalar" => scalar(&args.vector()?, ctx.grid.count),
+        "vector" => {
+            let row = times::everywhere(Labels::empty(), args.scalar()?);
+            return Ok(Value::Vector(vec![row]));
+        }
+        _ => {
+            return Err(EvalError::execution(format!(
+                "unsupported function \"{name}\""
+            )));
+        }
+    };
+    Ok(Value::Scalar(steps))
+}
+
+fn pairwise(args: &mut Arguments, f: impl Fn(f64, f64) -> f64) -> Result<Vec<f64>, EvalError> {
+    let (a, b) = (args.scalar()?, args.scalar()?);
+    Ok(a.iter().zip(&b).map(|(a, b)| f(*a, *b)).collect())
+}
+
+/// The only sample of each step; NaN where there is none or more than one.
+fn scalar(rows: &[Row], count: usize) -> Vec<f64> {
+    let only = |k: usize| {
+        let mut found = rows.iter().filter_map(|row| row.get(k));
+        match (found.next(), found.next()) {
+            (Some(v), None) => v,
+            _ => f64::NAN,
+        }
+    };
+    (0..count).map(only).collect()
+}

@@ -3,6 +3,8 @@
 //! Entry points: [`Store`](store) for a running store, [`shard`] for the state machine alone, [`model`] for the words.
 //! Not here: protocols, PromQL, HTTP.
 
+mod head;
+mod index;
 pub mod limits;
 pub mod model;
 pub mod shard;

@@ -10,3 +10,5 @@ pub const MAILBOX_MESSAGES_MAX: usize = 1024;
 pub const WAL_PENDING_BYTES_MAX: usize = 64 << 20;
 /// Default bound on active series in one shard; beyond it new series are refused, existing ones go on.
 pub const SERIES_PER_SHARD_MAX: u32 = 20_000_000;
+/// Query tasks that wait in one shard; one more is dropped, and its query fails.
+pub const TASKS_PER_SHARD_MAX: usize = 4096;

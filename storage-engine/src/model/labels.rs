@@ -84,6 +84,17 @@ impl Labels {
         Ok(Labels(Arc::from(bytes)))
     }
 
+    /// Checks canonical bytes without taking a copy.
+    pub fn check_canonical(bytes: &[u8]) -> Result<(), LabelsError> {
+        validate(bytes)
+    }
+
+    /// Takes a copy of bytes that this crate built from checked labels.
+    pub(crate) fn from_stored(bytes: &[u8]) -> Self {
+        debug_assert!(validate(bytes).is_ok());
+        Labels(Arc::from(bytes))
+    }
+
     /// The canonical bytes.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {

@@ -8,6 +8,7 @@ mod re2;
 mod sample;
 
 pub use labels::{LabelIter, Labels, LabelsBuilder, LabelsError, METRIC_NAME, hash_without};
+pub(crate) use matcher::ValueTest;
 pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use re2::{Re2Error, translate as translate_re2};
 pub use sample::{STALE_NAN_BITS, SampleColumns, SeriesRef, ShardId, TimestampMs, is_stale_nan};

@@ -1,0 +1,239 @@
+//! The head: the newest samples of every series, appended in place and readable at once.
+//!
+//! A series is one cache line ([`hot::Hot`]) that holds all that an append needs: newest sample, last delta, the bits
+//! that have not filled a word yet, and where the open chunk lives. Full words of the open chunk go to a slot of the
+//! [`slab`]; every [`CHUNK_SAMPLES`] samples the chunk is sealed into the [`sealed`] arena and linked to the one
+//! before. While timestamps are regular and the value does not change there is no slot at all: count, first time,
+//! delta and value say everything.
+//!
+//! Promise: what was appended is read back bit for bit (NaN payloads, signed zero), in time order; no allocation per
+//! sample; no I/O, clock or thread. Not here: labels and identity ([`crate::index`]), the log, acknowledgement.
+
+pub(crate) mod bits;
+pub(crate) mod hot;
+pub(crate) mod sealed;
+pub(crate) mod slab;
+
+use crate::model::{SampleColumns, SeriesRef, TimestampMs};
+use crate::shard_api::{RejectReason, TimeRange};
+use bits::{Bits, CHUNK_BYTES_CUT};
+use hot::{Appended, Hot};
+use sealed::{ChunkRef, Sealed};
+use slab::Slab;
+
+/// Samples in a sealed chunk, as in Prometheus.
+pub(crate) const CHUNK_SAMPLES: u16 = 120;
+
+/// What an append did with one sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Stored.
+    Stored,
+    /// Already there, bit for bit.
+    Duplicate,
+    /// Refused.
+    Rejected(RejectReason),
+}
+
+/// Counts and sizes of the head, for status pages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct HeadSizes {
+    /// Bytes of the hot lines and first timestamps.
+    pub(crate) series_bytes: u64,
+    /// Bytes of slab pages.
+    pub(crate) open_bytes: u64,
+    /// Bytes of sealed chunks.
+    pub(crate) sealed_bytes: u64,
+    /// Sealed chunks.
+    pub(crate) sealed_chunks: u64,
+    /// Samples that are in the head.
+    pub(crate) samples: u64,
+}
+
+/// All series of one shard, by slot.
+#[derive(Default)]
+pub(crate) struct Head {
+    hot: Vec<Hot>,
+    /// Oldest timestamp of each series; read by queries only, so not in the hot line.
+    oldest: Vec<TimestampMs>,
+    slab: Slab,
+    sealed: Sealed,
+    samples: u64,
+    time_min: Option<TimestampMs>,
+    time_max: Option<TimestampMs>,
+}
+
+impl Head {
+    /// Makes slot `index` a series of this generation; slots before it that do not exist yet become vacant.
+    pub(crate) fn occupy(&mut self, series: SeriesRef) {
+        let slots = series.index as usize + 1;
+        if self.hot.len() < slots {
+            self.hot.resize(slots, Hot::VACANT);
+            self.oldest.resize(slots, TimestampMs::MAX);
+        }
+        self.hot[series.index as usize].generation = series.generation;
+    }
+
+    /// The full reference of an occupied slot.
+    pub(crate) fn reference(&self, index: u32) -> SeriesRef {
+        let generation = self.hot.get(index as usize).map_or(0, |h| h.generation);
+        SeriesRef { index, generation }
+    }
+
+    /// Asks the memory for the hot line of `index`; the first of two stages, well before the append.
+    #[inline]
+    pub(crate) fn prefetch_line(&self, index: u32) {
+        slab::prefetch(self.hot.as_ptr().wrapping_add(index as usize));
+    }
+
+    /// Asks the memory for the word that the next flush of `index` will write; the hot line should have arrived.
+    #[inline]
+    pub(crate) fn prefetch_tail(&self, index: u32) {
+        if let Some(h) = self.hot.get(index as usize)
+            && h.has_slot()
+        {
+            slab::prefetch(self.slab.word_ptr(h.slot, h.class, h.words));
+        }
+    }
+
+    /// Would [`Self::append`] take this sample? Changes nothing.
+    #[inline]
+    pub(crate) fn check(&self, series: SeriesRef, t: TimestampMs, bits: u64) -> Verdict {
+        match self.hot.get(series.index as usize) {
+            Some(h) if h.generation == series.generation && h.generation != 0 => h.verdict(t, bits),
+            _ => Verdict::Rejected(RejectReason::UnknownSeries),
+        }
+    }
+
+    /// Appends one sample; bounds other than the series' own order are the caller's.
+    #[inline]
+    pub(crate) fn append(&mut self, series: SeriesRef, t: TimestampMs, bits: u64) -> Verdict {
+        let index = series.index as usize;
+        let Some(hot) = self.hot.get_mut(index) else {
+            return Verdict::Rejected(RejectReason::UnknownSeries);
+        };
+        if hot.generation != series.generation || hot.generation == 0 {
+            return Verdict::Rejected(RejectReason::UnknownSeries);
+        }
+        let verdict = hot.verdict(t, bits);
+        if verdict != Verdict::Stored {
+            return verdict;
+        }
+        if !hot.has_samples() {
+            self.oldest[index] = t;
+            if self.time_min.is_none_or(|min| t < min) {
+                self.time_min = Some(t);
+            }
+        } else if hot.must_cut(t) {
+            self.sealed.seal(hot, &mut self.slab);
+        }
+        if hot.push(t, bits, &mut self.slab) == Appended::Full {
+            self.sealed.seal(hot, &mut self.slab);
+        }
+        self.samples += 1;
+        if self.time_max.is_none_or(|max| t > max) {
+            self.time_max = Some(t);
+        }
+        Verdict::Stored
+    }
+
+    /// Oldest and newest timestamp of all samples.
+    pub(crate) fn time_range(&self) -> Option<(TimestampMs, TimestampMs)> {
+        Some((self.time_min?, self.time_max?))
+    }
+
+    /// Newest timestamp of all samples.
+    #[inline]
+    pub(crate) fn time_max(&self) -> Option<TimestampMs> {
+        self.time_max
+    }
+
+    /// May series `index` have samples in `range`? Looks at the first and the last timestamp only.
+    #[inline]
+    pub(crate) fn overlaps(&self, index: u32, range: TimeRange) -> bool {
+        match (
+            self.hot.get(index as usize),
+            self.oldest.get(index as usize),
+        ) {
+            (Some(h), Some(&oldest)) => {
+                h.has_samples() && oldest <= range.max && h.last_ts >= range.min
+            }
+            _ => false,
+        }
+    }
+
+    /// Appends the samples of series `index` that lie in `range` to `out`, oldest first.
+    pub(crate) fn read(&self, index: u32, range: TimeRange, out: &mut SampleColumns) {
+        let Some(hot) = self.hot.get(index as usize) else {
+            return;
+        };
+        if !self.overlaps(index, range) {
+            return;
+        }
+        let mut wanted = Vec::new();
+        let mut at = hot.sealed;
+        while let Some(chunk) = self.sealed.get(at) {
+            if chunk.last_ts() < range.min {
+                break;
+            }
+            if chunk.first_ts <= range.max {
+                wanted.push(at);
+            }
+            at = chunk.previous;
+        }
+        for &at in wanted.iter().rev() {
+            if let Some(chunk) = self.sealed.get(at) {
+                chunk.read(range, out);
+            }
+        }
+        if hot.count == 0 || hot.first_ts > range.max || hot.last_ts < range.min {
+            return;
+        }
+        if hot.has_slot() {
+            let mut bytes = [0_u8; CHUNK_BYTES_CUT + 64];
+            let used = hot.copy_stream(&self.slab, &mut bytes);
+            bits::decode_stream(
+                Bits::new(&bytes[..used]),
+                hot.first_ts,
+                hot.count,
+                range,
+                out,
+            );
+        } else {
+            bits::decode_regular(
+                hot.first_ts,
+                u64::from(hot.delta),
+                f64::from_bits(hot.last_bits),
+                hot.count,
+                range,
+                out,
+            );
+        }
+    }
+
+    /// Counts and sizes.
+    pub(crate) fn sizes(&self) -> HeadSizes {
+        HeadSizes {
+            series_bytes: (self.hot.capacity() * size_of::<Hot>() + self.oldest.capacity() * 8)
+                as u64,
+            open_bytes: self.slab.bytes(),
+            sealed_bytes: self.sealed.bytes(),
+            sealed_chunks: self.sealed.chunk_count(),
+            samples: self.samples,
+        }
+    }
+
+    /// Chunks of all series, open ones included.
+    pub(crate) fn chunk_count(&self) -> u64 {
+        let open = self.hot.iter().filter(|h| h.count > 0).count() as u64;
+        open + self.sealed.chunk_count()
+    }
+
+    /// May another chunk be sealed without passing the bound of the arena?
+    pub(crate) fn has_room(&self) -> bool {
+        self.sealed.bytes() < ChunkRef::BYTES_MAX - (1 << 30)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,321 @@
+//! One batch into the head: validation, storing and the log's columns in one pass.
+//!
+//! The rules are those of Prometheus's head: a sample newer than the series' newest is stored; the newest again with
+//! the same bits is a silent success, with other bits a duplicate; an older one is out of order; one older than the
+//! shard's newest sample before the batch minus the window, or above the sender's bound, is out of bounds.
+//! A series comes to be with its first sample that passes the bounds, never for the sake of refused samples.
+//! The memory wall decides the cost: hot lines are asked for well before they are needed, then the chunk tails.
+
+use super::Shard;
+use super::commit::Reliance;
+use crate::head::Verdict;
+use crate::index;
+use crate::model::{SeriesRef, TimestampMs};
+use crate::shard_api::{AppendBatch, AppendOutcome, RejectReason, Rejection, SampleSeries};
+use crate::wal::format::{encode_samples_record, encode_series_record};
+
+/// Samples between asking for a hot line and using it.
+const LINE_AHEAD: usize = 24;
+/// Samples between asking for a chunk tail and using it.
+const TAIL_AHEAD: usize = 8;
+
+/// Columns of the samples that must be logged, reused between batches.
+#[derive(Default)]
+pub(super) struct LogColumns {
+    refs: Vec<SeriesRef>,
+    timestamps: Vec<TimestampMs>,
+    values: Vec<f64>,
+}
+
+/// What the shard accepts by time alone, fixed at the start of a batch.
+#[derive(Clone, Copy)]
+struct Bounds {
+    min: TimestampMs,
+    max: TimestampMs,
+}
+
+/// What an entry of the batch's new series turned out to be.
+#[derive(Clone, Copy)]
+enum Entry {
+    Series(SeriesRef),
+    Refused(RejectReason),
+}
+
+impl Shard {
+    fn bounds(&self, batch: &AppendBatch) -> Bounds {
+        // With an empty head the first sample sets the time, as Prometheus does.
+        let newest = self
+            .data
+            .head
+            .time_max()
+            .or_else(|| batch.timestamps.first().copied());
+        let min = match (self.config.out_of_bounds_window_ms, newest) {
+            (Some(window), Some(newest)) => newest.saturating_sub(window),
+            _ => TimestampMs::MIN,
+        };
+        Bounds {
+            min,
+            max: batch.timestamp_max.unwrap_or(TimestampMs::MAX),
+        }
+    }
+
+    /// Stores the good samples of a batch and adds what must be logged to the pending commit.
+    pub(super) fn append(&mut self, batch: &AppendBatch) -> (AppendOutcome, Reliance) {
+        assert_columns(batch);
+        let bounds = self.bounds(batch);
+        let mut outcome = AppendOutcome::default();
+        let mut reliance = Reliance::Nothing;
+        let entries = self.resolve(batch, bounds, &mut outcome, &mut reliance);
+        let mut columns = std::mem::take(&mut self.columns);
+        columns.refs.clear();
+        columns.timestamps.clear();
+        columns.values.clear();
+        columns.refs.reserve(batch.series.len());
+        columns.timestamps.reserve(batch.series.len());
+        columns.values.reserve(batch.series.len());
+        let head = &mut self.data.head;
+        let series = batch.series.as_slice();
+        let index_of = |s: SampleSeries| match s {
+            SampleSeries::Known(reference) => Some(reference.index),
+            SampleSeries::New(i) => match entries.get(i as usize) {
+                Some(Entry::Series(reference)) => Some(reference.index),
+                _ => None,
+            },
+        };
+        for ahead in series.iter().take(LINE_AHEAD) {
+            if let Some(index) = index_of(*ahead) {
+                head.prefetch_line(index);
+            }
+        }
+        let mut duplicates = 0;
+        for (i, ((&who, &t), &value)) in series
+            .iter()
+            .zip(&batch.timestamps)
+            .zip(&batch.values)
+            .enumerate()
+        {
+            if let Some(index) = series.get(i + LINE_AHEAD).and_then(|s| index_of(*s)) {
+                head.prefetch_line(index);
+            }
+            if let Some(index) = series.get(i + TAIL_AHEAD).and_then(|s| index_of(*s)) {
+                head.prefetch_tail(index);
+            }
+            let target = match who {
+                SampleSeries::Known(reference) => Entry::Series(reference),
+                SampleSeries::New(i) => entry(&entries, i),
+            };
+            let verdict = match target {
+                _ if t < bounds.min || t > bounds.max => {
+                    Verdict::Rejected(RejectReason::OutOfBounds)
+                }
+                Entry::Refused(reason) => Verdict::Rejected(reason),
+                Entry::Series(reference) => {
+                    let verdict = head.append(reference, t, value.to_bits());
+                    if verdict == Verdict::Stored {
+                        columns.refs.push(reference);
+                        columns.timestamps.push(t);
+                        columns.values.push(value);
+                    }
+                    verdict
+                }
+            };
+            match verdict {
+                Verdict::Stored => {}
+                Verdict::Duplicate => duplicates += 1,
+                Verdict::Rejected(reason) => outcome.rejections.push(Rejection {
+                    sample: i as u32,
+                    reason,
+                }),
+            }
+        }
+        let stored = columns.refs.len();
+        outcome.accepted = stored as u32 + duplicates;
+        if duplicates > 0 {
+            reliance = reliance.max(Reliance::Earlier);
+        }
+        if stored > 0 {
+            reliance = Reliance::OwnRecords;
+            let (lsn, log) = self.commits.pending_records();
+            encode_samples_record(
+                log,
+                lsn,
+                &columns.refs,
+                &columns.timestamps,
+                &columns.values,
+            );
+        }
+        self.columns = columns;
+        self.counters.batches += 1;
+        self.counters.samples_stored += stored as u64;
+        self.counters.samples_duplicate += u64::from(duplicates);
+        for rejection in &outcome.rejections {
+            self.counters.count_rejection(rejection.reason);
+        }
+        (outcome, reliance)
+    }
+
+    /// Finds or creates the new series that have a sample within bounds, and logs the created ones.
+    fn resolve(
+        &mut self,
+        batch: &AppendBatch,
+        bounds: Bounds,
+        outcome: &mut AppendOutcome,
+        reliance: &mut Reliance,
+    ) -> Vec<Entry> {
+        if batch.new_series.is_empty() {
+            return Vec::new();
+        }
+        let wanted = wanted_entries(batch, bounds);
+        let mut entries = Vec::with_capacity(batch.new_series.len());
+        let mut created: Vec<(SeriesRef, &[u8])> = Vec::new();
+        for (i, wanted) in wanted.iter().enumerate() {
+            let Some(canonical) = batch.new_series.get(i) else {
+                entries.push(Entry::Refused(RejectReason::InvalidLabels));
+                continue;
+            };
+            entries.push(match self.data.index.find(canonical) {
+                Some(slot) => {
+                    *reliance = (*reliance).max(Reliance::Earlier);
+                    Entry::Series(self.data.head.reference(slot))
+                }
+                None if !index::is_series(canonical) => Entry::Refused(RejectReason::InvalidLabels),
+                // Without a sample within bounds nothing asks for this entry, so the reason is never seen.
+                None if !wanted => Entry::Refused(RejectReason::OutOfBounds),
+                None => match self.create(canonical) {
+                    Some(reference) => {
+                        created.push((reference, canonical));
+                        Entry::Series(reference)
+                    }
+                    None => Entry::Refused(RejectReason::SeriesLimit),
+                },
+            });
+        }
+        outcome.created = entries
+            .iter()
+            .map(|entry| match entry {
+                Entry::Series(reference) => Some(*reference),
+                Entry::Refused(_) => None,
+            })
+            .collect();
+        outcome.series_added = created.len() as u32;
+        if !created.is_empty() {
+            *reliance = Reliance::OwnRecords;
+            self.counters.series_created += created.len() as u64;
+            let (lsn, log) = self.commits.pending_records();
+            encode_series_record(log, lsn, &mut created.iter().copied());
+            self.commits.define(created.iter().map(|(r, _)| *r));
+        }
+        entries
+    }
+
+    fn create(&mut self, canonical: &[u8]) -> Option<SeriesRef> {
+        if self.data.index.identity.len() as u64 >= u64::from(self.config.series_max) {
+            return None;
+        }
+        let reference = SeriesRef {
+            index: self.next_slot,
+            generation: self.generation,
+        };
+        let next = self.next_slot.checked_add(1)?;
+        if !self.data.index.insert(reference.index, canonical) {
+            return None;
+        }
+        self.data.head.occupy(reference);
+        self.next_slot = next;
+        Some(reference)
+    }
+
+    /// What would be refused now; nothing changes. As in Prometheus, samples of one batch are not held against each
+    /// other, only against what is stored.
+    pub(super) fn check(&self, batch: &AppendBatch) -> AppendOutcome {
+        assert_columns(batch);
+        let bounds = self.bounds(batch);
+        let mut outcome = AppendOutcome {
+            created: vec![None; batch.new_series.len()],
+            ..AppendOutcome::default()
+        };
+        let mut room =
+            u64::from(self.config.series_max).saturating_sub(self.data.index.identity.len() as u64);
+        let wanted = wanted_entries(batch, bounds);
+        let known: Vec<Result<Option<SeriesRef>, RejectReason>> = wanted
+            .iter()
+            .enumerate()
+            .map(|(i, wanted)| {
+                let canonical = batch.new_series.get(i).ok_or(RejectReason::InvalidLabels)?;
+                if let Some(slot) = self.data.index.find(canonical) {
+                    return Ok(Some(self.data.head.reference(slot)));
+                }
+                if !index::is_series(canonical) {
+                    return Err(RejectReason::InvalidLabels);
+                }
+                if *wanted {
+                    room = room.checked_sub(1).ok_or(RejectReason::SeriesLimit)?;
+                }
+                Ok(None)
+            })
+            .collect();
+        for (i, ((&who, &t), &value)) in batch
+            .series
+            .iter()
+            .zip(&batch.timestamps)
+            .zip(&batch.values)
+            .enumerate()
+        {
+            let target = match who {
+                SampleSeries::Known(reference) => Ok(Some(reference)),
+                SampleSeries::New(i) => known
+                    .get(i as usize)
+                    .copied()
+                    .unwrap_or(Err(RejectReason::UnknownSeries)),
+            };
+            let verdict = match target {
+                _ if t < bounds.min || t > bounds.max => {
+                    Verdict::Rejected(RejectReason::OutOfBounds)
+                }
+                Err(reason) => Verdict::Rejected(reason),
+                Ok(None) => Verdict::Stored,
+                Ok(Some(reference)) => self.data.head.check(reference, t, value.to_bits()),
+            };
+            match verdict {
+                Verdict::Stored | Verdict::Duplicate => outcome.accepted += 1,
+                Verdict::Rejected(reason) => outcome.rejections.push(Rejection {
+                    sample: i as u32,
+                    reason,
+                }),
+            }
+        }
+        outcome
+    }
+}
+
+fn entry(entries: &[Entry], index: u32) -> Entry {
+    entries
+        .get(index as usize)
+        .copied()
+        .unwrap_or(Entry::Refused(RejectReason::UnknownSeries))
+}
+
+/// For each entry of the new series: does a sample within bounds ask for it?
+fn wanted_entries(batch: &AppendBatch, bounds: Bounds) -> Vec<bool> {
+    let mut wanted = vec![false; batch.new_series.len()];
+    for (who, &t) in batch.series.iter().zip(&batch.timestamps) {
+        if let SampleSeries::New(i) = who
+            && t >= bounds.min
+            && t <= bounds.max
+            && let Some(entry) = wanted.get_mut(*i as usize)
+        {
+            *entry = true;
+        }
+    }
+    wanted
+}
+
+fn assert_columns(batch: &AppendBatch) {
+    assert!(
+        batch.series.len() == batch.timestamps.len() && batch.series.len() == batch.values.len(),
+        "BUG: the columns of a batch differ in length: {} series, {} timestamps, {} values",
+        batch.series.len(),
+        batch.timestamps.len(),
+        batch.values.len(),
+    );
+}

@@ -1,0 +1,240 @@
+//! The shard: a synchronous state machine that owns its series, head, log buffer and index.
+//!
+//! Promise: no I/O, no clock, no threads in here: events and `now` come in, actions go out. The same events in the same
+//! order give the same state and the same actions, whichever runtime turns the crank.
+//!
+//! An append is validated, stored and encoded for the log in one pass ([`append`]); its answer waits until the log has
+//! it ([`commit`]). Queries are tasks that look at the shard through a [`ShardReader`], one slice at a time, and so see
+//! each batch whole. At start the runtime feeds the log back through [`Shard::replay_series`] and
+//! [`Shard::replay_samples`], then calls [`Shard::replay_finish`].
+//!
+//! Not here: which shard a series belongs to (the gateway), files (the log), time out of order (blocks).
+
+mod append;
+mod commit;
+mod reader;
+mod replay;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+pub use reader::ShardReader;
+pub use replay::{ReplayedSamples, ReplayedSeries};
+pub use stats::{Cardinality, LabelNameCardinality, ShardStats};
+
+use crate::head::Head;
+use crate::index::Index;
+use crate::limits::{SERIES_PER_SHARD_MAX, TASKS_PER_SHARD_MAX, WAL_PENDING_BYTES_MAX};
+use crate::model::ShardId;
+use crate::shard_api::{AppendBatch, AppendError, AppendMode, AppendOutcome, ShardTask, TaskState};
+use append::LogColumns;
+use commit::Commits;
+use std::collections::VecDeque;
+
+/// What happens to a shard.
+pub enum Event {
+    /// A batch to check or to store; answered by [`Action::Reply`] with the same `request`.
+    Append {
+        /// The sender's own number for the batch.
+        request: u64,
+        /// The columns.
+        batch: Box<AppendBatch>,
+        /// Store or only check.
+        mode: AppendMode,
+    },
+    /// A piece of a query to run, a slice at a time.
+    Task(Box<dyn ShardTask>),
+    /// The log has (or has not) taken the bytes of [`Action::Log`] with this number.
+    LogDone {
+        /// Number of the commit.
+        lsn: u64,
+        /// Why it failed, if it did.
+        result: Result<(), String>,
+    },
+    /// The log can be written again after a failure: the failed commit is handed out once more.
+    LogReopened,
+    /// Time has passed: [`Action::WakeAt`] asked for it.
+    Tick,
+    /// Finish what was promised, then exit.
+    Stop,
+}
+
+/// What a shard wants done.
+#[derive(Debug)]
+pub enum Action {
+    /// Write these records, then say [`Event::LogDone`]. One at a time.
+    Log {
+        /// Number of the commit, ascending.
+        lsn: u64,
+        /// Whole records.
+        bytes: Vec<u8>,
+    },
+    /// The answer to an append.
+    Reply {
+        /// The sender's number.
+        request: u64,
+        /// What became of the batch.
+        result: Result<AppendOutcome, AppendError>,
+    },
+    /// Send [`Event::Tick`] at this time (monotonic nanoseconds).
+    WakeAt(u64),
+    /// All is done after [`Event::Stop`].
+    Exit,
+}
+
+/// The settings of a shard.
+#[derive(Debug, Clone)]
+pub struct ShardConfig {
+    /// Which shard it is.
+    pub shard: ShardId,
+    /// Seed of the hashes of labels; random per process, fixed in a simulation.
+    pub hash_seed: u64,
+    /// Most series; beyond it new ones are refused.
+    pub series_max: u32,
+    /// How much older than the shard's newest sample a sample may be; `None` for no bound. Prometheus: half of the
+    /// two-hour chunk range.
+    pub out_of_bounds_window_ms: Option<i64>,
+    /// Bytes of log that may wait for the commit in flight; beyond it appends are refused as overloaded.
+    pub pending_bytes_max: usize,
+}
+
+impl Default for ShardConfig {
+    fn default() -> Self {
+        ShardConfig {
+            shard: ShardId(0),
+            hash_seed: 0,
+            series_max: SERIES_PER_SHARD_MAX,
+            out_of_bounds_window_ms: Some(3_600_000),
+            pending_bytes_max: WAL_PENDING_BYTES_MAX,
+        }
+    }
+}
+
+/// What queries see of a shard.
+pub(crate) struct Data {
+    head: Head,
+    index: Index,
+    shard: ShardId,
+}
+
+/// One shard.
+pub struct Shard {
+    config: ShardConfig,
+    data: Data,
+    commits: Commits,
+    columns: LogColumns,
+    tasks: VecDeque<Box<dyn ShardTask>>,
+    /// Slot for the next new series: above every slot that the log has ever named.
+    next_slot: u32,
+    /// Generation of series created by this process.
+    generation: u32,
+    stopping: bool,
+    counters: stats::Counters,
+}
+
+impl Shard {
+    /// An empty shard.
+    pub fn new(config: ShardConfig) -> Self {
+        let data = Data {
+            head: Head::default(),
+            index: Index::new(config.hash_seed),
+            shard: config.shard,
+        };
+        Shard {
+            commits: Commits::new(config.pending_bytes_max),
+            config,
+            data,
+            columns: LogColumns::default(),
+            tasks: VecDeque::new(),
+            next_slot: 0,
+            generation: 1,
+            stopping: false,
+            counters: stats::Counters::default(),
+        }
+    }
+
+    /// Takes one event; what it causes is added to `actions`. `now` is monotonic nanoseconds.
+    pub fn on(&mut self, now: u64, event: Event, actions: &mut Vec<Action>) {
+        match event {
+            Event::Append {
+                request,
+                batch,
+                mode,
+            } => self.on_append(request, &batch, mode, actions),
+            Event::Task(task) => {
+                // A task that is dropped tells its query through the channel it carries.
+                if !self.stopping && self.tasks.len() < TASKS_PER_SHARD_MAX {
+                    self.tasks.push_back(task);
+                }
+            }
+            Event::LogDone { lsn, result } => self.commits.on_done(lsn, result, actions),
+            Event::LogReopened => self.commits.on_reopened(actions),
+            Event::Tick => self.commits.on_tick(now),
+            Event::Stop => {
+                self.stopping = true;
+                self.tasks.clear();
+            }
+        }
+        self.commits
+            .advance(now, self.stopping, &self.data, actions);
+        if self.stopping && self.commits.take_exit() {
+            actions.push(Action::Exit);
+        }
+    }
+
+    /// One bounded piece of a query; tasks take turns. True while there is more to do.
+    pub fn slice(&mut self) -> bool {
+        if let Some(mut task) = self.tasks.pop_front() {
+            self.counters.task_slices += 1;
+            match task.slice(&ShardReader::new(&self.data)) {
+                TaskState::More => self.tasks.push_back(task),
+                TaskState::Done => {}
+            }
+        }
+        !self.tasks.is_empty()
+    }
+
+    /// The shard as queries see it.
+    pub fn reader(&self) -> ShardReader<'_> {
+        ShardReader::new(&self.data)
+    }
+
+    fn on_append(
+        &mut self,
+        request: u64,
+        batch: &AppendBatch,
+        mode: AppendMode,
+        actions: &mut Vec<Action>,
+    ) {
+        let refusal = if self.stopping {
+            Some(AppendError::Stopped)
+        } else if let Some(error) = self.commits.failure() {
+            Some(AppendError::Log(error.to_owned()))
+        } else if !self.commits.has_room() || !self.data.head.has_room() {
+            Some(AppendError::Overloaded)
+        } else {
+            None
+        };
+        if let Some(error) = refusal {
+            self.counters.batches_refused += 1;
+            actions.push(Action::Reply {
+                request,
+                result: Err(error),
+            });
+            return;
+        }
+        match mode {
+            AppendMode::Check => {
+                let outcome = self.check(batch);
+                actions.push(Action::Reply {
+                    request,
+                    result: Ok(outcome),
+                });
+            }
+            AppendMode::Partial => {
+                let (outcome, reliance) = self.append(batch);
+                self.commits.add_waiter(request, outcome, reliance, actions);
+            }
+        }
+    }
+}

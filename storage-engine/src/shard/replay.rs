@@ -1,0 +1,119 @@
+//! The log fed back at start: the same series, the same slots, the same samples.
+//!
+//! Promise: replay is idempotent, and a record that was lost costs only what was in it: references are never given
+//! to another series, because new slots start above every slot that the log has named and carry a new generation.
+
+use super::Shard;
+use crate::head::Verdict;
+use crate::index;
+use crate::model::{SeriesRef, TimestampMs};
+use crate::shard_api::RejectReason;
+
+/// What became of one series definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReplayedSeries {
+    /// It was new.
+    Added,
+    /// It was here already, with the same labels.
+    Known,
+    /// The slot belongs to another series, or the labels to another slot: the definition is ignored.
+    Conflict,
+    /// The label bytes are not canonical.
+    InvalidLabels,
+    /// The slot lies beyond the limit of series, or an arena is full.
+    Limit,
+}
+
+/// What became of the samples of one record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReplayedSamples {
+    /// Put into the head.
+    pub stored: u64,
+    /// There already, bit for bit.
+    pub duplicates: u64,
+    /// Not newer than what is there (a record seen twice after newer ones).
+    pub stale: u64,
+    /// Their series' definition was not found.
+    pub unknown: u64,
+}
+
+/// Samples between asking for a hot line and using it.
+const LINE_AHEAD: usize = 24;
+/// Samples between asking for a chunk tail and using it.
+const TAIL_AHEAD: usize = 8;
+
+impl Shard {
+    /// Brings back one series under the reference it had.
+    pub fn replay_series(&mut self, series: SeriesRef, canonical: &[u8]) -> ReplayedSeries {
+        if !self.name_slot(series) {
+            return ReplayedSeries::Limit;
+        }
+        if let Some(slot) = self.data.index.find(canonical) {
+            return if self.data.head.reference(slot) == series {
+                ReplayedSeries::Known
+            } else {
+                ReplayedSeries::Conflict
+            };
+        }
+        if !index::is_series(canonical) {
+            return ReplayedSeries::InvalidLabels;
+        }
+        if self.data.head.reference(series.index).generation != 0 || series.generation == 0 {
+            return ReplayedSeries::Conflict;
+        }
+        if !self.data.index.insert(series.index, canonical) {
+            return ReplayedSeries::Limit;
+        }
+        self.data.head.occupy(series);
+        ReplayedSeries::Added
+    }
+
+    /// Brings back the samples of one record. The columns have one length; what is beyond the shortest is ignored.
+    pub fn replay_samples(
+        &mut self,
+        refs: &[SeriesRef],
+        timestamps: &[TimestampMs],
+        values: &[f64],
+    ) -> ReplayedSamples {
+        let mut counts = ReplayedSamples::default();
+        for (i, ((&series, &t), &value)) in refs.iter().zip(timestamps).zip(values).enumerate() {
+            if let Some(ahead) = refs.get(i + LINE_AHEAD) {
+                self.data.head.prefetch_line(ahead.index);
+            }
+            if let Some(ahead) = refs.get(i + TAIL_AHEAD) {
+                self.data.head.prefetch_tail(ahead.index);
+            }
+            match self.data.head.append(series, t, value.to_bits()) {
+                Verdict::Stored => counts.stored += 1,
+                Verdict::Duplicate => counts.duplicates += 1,
+                Verdict::Rejected(RejectReason::UnknownSeries) => {
+                    self.name_slot(series);
+                    counts.unknown += 1;
+                }
+                Verdict::Rejected(_) => counts.stale += 1,
+            }
+        }
+        counts
+    }
+
+    /// Ends the replay: `last_lsn` is the highest commit number that was read (0 for an empty log).
+    pub fn replay_finish(&mut self, last_lsn: u64) {
+        self.commits.start_after(last_lsn);
+    }
+
+    /// Notes that the log knows this slot; `false` if it lies beyond the limit of series and is not believed.
+    fn name_slot(&mut self, series: SeriesRef) -> bool {
+        if series.index
+            >= self
+                .config
+                .series_max
+                .max(crate::limits::SERIES_PER_SHARD_MAX)
+        {
+            return false;
+        }
+        self.next_slot = self.next_slot.max(series.index + 1);
+        self.generation = self.generation.max(series.generation.saturating_add(1));
+        true
+    }
+}

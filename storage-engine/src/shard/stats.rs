@@ -1,0 +1,227 @@
+//! Numbers about a shard: counters for the self metrics, sizes, and cardinality for the status page.
+
+use super::{Data, Shard};
+use crate::model::{METRIC_NAME, TimestampMs};
+use crate::shard_api::RejectReason;
+use hashbrown::{HashMap, HashSet};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// What a shard has done and what it holds, at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ShardStats {
+    /// Series in memory.
+    pub series: u64,
+    /// Series created since start (not those that came back from the log).
+    pub series_created: u64,
+    /// Batches stored, wholly or in part.
+    pub batches: u64,
+    /// Batches refused as a whole (overloaded, stopping, log failure).
+    pub batches_refused: u64,
+    /// Samples stored since start.
+    pub samples_stored: u64,
+    /// Samples that were there already, bit for bit.
+    pub samples_duplicate: u64,
+    /// Samples refused as out of order.
+    pub rejected_out_of_order: u64,
+    /// Samples refused as duplicates with another value.
+    pub rejected_duplicate: u64,
+    /// Samples refused as out of bounds or too old.
+    pub rejected_out_of_bounds: u64,
+    /// Samples refused because their reference is not (or no longer) known.
+    pub rejected_unknown_series: u64,
+    /// Samples refused because of the limit of series.
+    pub rejected_series_limit: u64,
+    /// Samples refused because of their labels.
+    pub rejected_invalid_labels: u64,
+    /// Samples in memory.
+    pub samples: u64,
+    /// Chunks in memory, open ones included.
+    pub chunks: u64,
+    /// Oldest sample.
+    pub time_min: Option<TimestampMs>,
+    /// Newest sample.
+    pub time_max: Option<TimestampMs>,
+    /// Commits the log has taken.
+    pub commits: u64,
+    /// Bytes the log has taken.
+    pub logged_bytes: u64,
+    /// Bytes of log that wait for the commit in flight.
+    pub pending_bytes: u64,
+    /// The log has failed and was not reopened.
+    pub log_failed: bool,
+    /// Query tasks that wait for their turn.
+    pub tasks: u64,
+    /// Slices of query tasks run.
+    pub task_slices: u64,
+    /// Distinct label names and values.
+    pub symbols: u64,
+    /// Bytes of labels, look-up tables and postings.
+    pub index_bytes: u64,
+    /// Bytes of series state.
+    pub series_bytes: u64,
+    /// Bytes of open chunks.
+    pub open_chunk_bytes: u64,
+    /// Bytes of sealed chunks.
+    pub sealed_chunk_bytes: u64,
+}
+
+/// What a shard counts as it goes.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) series_created: u64,
+    pub(super) batches: u64,
+    pub(super) batches_refused: u64,
+    pub(super) samples_stored: u64,
+    pub(super) samples_duplicate: u64,
+    pub(super) task_slices: u64,
+    out_of_order: u64,
+    duplicate: u64,
+    out_of_bounds: u64,
+    unknown_series: u64,
+    series_limit: u64,
+    invalid_labels: u64,
+}
+
+impl Counters {
+    pub(super) fn count_rejection(&mut self, reason: RejectReason) {
+        let counter = match reason {
+            RejectReason::OutOfOrder => &mut self.out_of_order,
+            RejectReason::DuplicateTimestamp => &mut self.duplicate,
+            RejectReason::OutOfBounds | RejectReason::TooOld => &mut self.out_of_bounds,
+            RejectReason::UnknownSeries => &mut self.unknown_series,
+            RejectReason::SeriesLimit => &mut self.series_limit,
+            RejectReason::InvalidLabels => &mut self.invalid_labels,
+        };
+        *counter += 1;
+    }
+}
+
+impl Shard {
+    /// Counters and sizes. Walks the postings to add up their bytes: for a scrape, not for each batch.
+    pub fn stats(&self) -> ShardStats {
+        let sizes = self.data.head.sizes();
+        let (commits, logged_bytes) = self.commits.done();
+        let time = self.data.head.time_range();
+        let c = &self.counters;
+        ShardStats {
+            series: self.data.index.identity.len() as u64,
+            series_created: c.series_created,
+            batches: c.batches,
+            batches_refused: c.batches_refused,
+            samples_stored: c.samples_stored,
+            samples_duplicate: c.samples_duplicate,
+            rejected_out_of_order: c.out_of_order,
+            rejected_duplicate: c.duplicate,
+            rejected_out_of_bounds: c.out_of_bounds,
+            rejected_unknown_series: c.unknown_series,
+            rejected_series_limit: c.series_limit,
+            rejected_invalid_labels: c.invalid_labels,
+            samples: sizes.samples,
+            chunks: self.data.head.chunk_count(),
+            time_min: time.map(|(min, _)| min),
+            time_max: time.map(|(_, max)| max),
+            commits,
+            logged_bytes,
+            pending_bytes: self.commits.pending_bytes(),
+            log_failed: self.commits.failure().is_some(),
+            tasks: self.tasks.len() as u64,
+            task_slices: c.task_slices,
+            symbols: self.data.index.identity.symbols().len() as u64,
+            index_bytes: self.data.index.bytes(),
+            series_bytes: sizes.series_bytes,
+            open_chunk_bytes: sizes.open_bytes,
+            sealed_chunk_bytes: sizes.sealed_bytes,
+        }
+    }
+}
+
+/// Counts of series by label, over one shard or several merged.
+#[derive(Debug, Clone, Default)]
+pub struct Cardinality {
+    /// Series.
+    pub series: u64,
+    /// Chunks in memory.
+    pub chunks: u64,
+    /// Oldest sample.
+    pub time_min: Option<TimestampMs>,
+    /// Newest sample.
+    pub time_max: Option<TimestampMs>,
+    /// Series of each metric name.
+    pub metrics: HashMap<String, u64>,
+    /// Series of each `name=value`.
+    pub pairs: HashMap<String, u64>,
+    /// Values and bytes of each label name.
+    pub names: HashMap<String, LabelNameCardinality>,
+}
+
+/// The values of one label name.
+#[derive(Debug, Clone, Default)]
+pub struct LabelNameCardinality {
+    /// Hashes of the distinct values, so that shards can be merged without double counting.
+    pub values: HashSet<u64>,
+    /// Bytes of the values, counted once for each series that has them, as Prometheus does.
+    pub bytes: u64,
+}
+
+impl Cardinality {
+    /// Adds what another shard counted.
+    pub fn merge(&mut self, other: Cardinality) {
+        self.series += other.series;
+        self.chunks += other.chunks;
+        self.time_min = self.time_min.into_iter().chain(other.time_min).min();
+        self.time_max = self.time_max.into_iter().chain(other.time_max).max();
+        for (metric, count) in other.metrics {
+            *self.metrics.entry(metric).or_default() += count;
+        }
+        for (pair, count) in other.pairs {
+            *self.pairs.entry(pair).or_default() += count;
+        }
+        for (name, of_name) in other.names {
+            let entry = self.names.entry(name).or_default();
+            entry.values.extend(of_name.values);
+            entry.bytes += of_name.bytes;
+        }
+    }
+
+    /// Distinct label pairs.
+    pub fn label_pairs(&self) -> u64 {
+        self.pairs.len() as u64
+    }
+}
+
+/// The `limit` largest counts, largest first, equal ones by name.
+impl Cardinality {
+    /// Largest of any of the maps: see [`Cardinality::metrics`], [`Cardinality::pairs`].
+    pub fn largest(counts: &HashMap<String, u64>, limit: usize) -> Vec<(String, u64)> {
+        let mut all: Vec<(&String, u64)> = counts.iter().map(|(n, c)| (n, *c)).collect();
+        all.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+        all.truncate(limit);
+        all.into_iter().map(|(n, c)| (n.clone(), c)).collect()
+    }
+}
+
+pub(super) fn cardinality(data: &Data) -> Cardinality {
+    let symbols = data.index.identity.symbols();
+    let time = data.head.time_range();
+    let mut found = Cardinality {
+        series: data.index.identity.len() as u64,
+        chunks: data.head.chunk_count(),
+        time_min: time.map(|(min, _)| min),
+        time_max: time.map(|(_, max)| max),
+        ..Cardinality::default()
+    };
+    for (name, values) in data.index.postings.names() {
+        let name = symbols.get(name);
+        let entry = found.names.entry(name.to_owned()).or_default();
+        for (value, list) in values {
+            let value = symbols.get(*value);
+            entry.values.insert(xxh3_64(value.as_bytes()));
+            entry.bytes += value.len() as u64 * list.len();
+            found.pairs.insert(format!("{name}={value}"), list.len());
+            if name == METRIC_NAME {
+                found.metrics.insert(value.to_owned(), list.len());
+            }
+        }
+    }
+    found
+}

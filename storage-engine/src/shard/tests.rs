@@ -1,0 +1,524 @@
+//! The shard against a plain oracle, its log against replay, and the order of acknowledgements.
+
+use super::*;
+use crate::model::{Labels, Matcher, SampleColumns, SeriesRef, TimestampMs};
+use crate::shard_api::{RejectReason, SampleSeries, TimeRange};
+use crate::wal::format::{
+    DecodedSamples, RECORD_HEADER_BYTES, decode_samples, decode_series, encoded_record_bytes,
+};
+use std::collections::BTreeMap;
+
+const ALL: TimeRange = TimeRange {
+    min: i64::MIN,
+    max: i64::MAX,
+};
+
+struct Random(u64);
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+    fn below(&mut self, n: u64) -> u64 {
+        (self.next() >> 11) % n
+    }
+}
+
+fn labels(i: u64) -> Labels {
+    Labels::from_pairs([
+        ("__name__", format!("metric_{}", i % 5)),
+        ("job", format!("job-{}", i % 3)),
+        ("id", i.to_string()),
+    ])
+    .unwrap()
+}
+
+fn unbounded() -> ShardConfig {
+    ShardConfig {
+        out_of_bounds_window_ms: None,
+        ..ShardConfig::default()
+    }
+}
+
+fn batch(samples: &[(SampleSeries, TimestampMs, f64)], new: &[Labels]) -> Box<AppendBatch> {
+    let mut batch = AppendBatch::default();
+    for (series, t, v) in samples {
+        batch.series.push(*series);
+        batch.timestamps.push(*t);
+        batch.values.push(*v);
+    }
+    for labels in new {
+        batch.new_series.push(labels.as_bytes());
+    }
+    Box::new(batch)
+}
+
+fn append(request: u64, batch: Box<AppendBatch>) -> Event {
+    Event::Append {
+        request,
+        batch,
+        mode: AppendMode::Partial,
+    }
+}
+
+/// Answers every log write at once and gathers what was written.
+fn settle(
+    shard: &mut Shard,
+    actions: &mut Vec<Action>,
+    log: &mut Vec<u8>,
+) -> Vec<(u64, Result<AppendOutcome, AppendError>)> {
+    let mut replies = Vec::new();
+    while !actions.is_empty() {
+        for action in std::mem::take(actions) {
+            match action {
+                Action::Log { lsn, bytes } => {
+                    log.extend_from_slice(&bytes);
+                    shard.on(
+                        0,
+                        Event::LogDone {
+                            lsn,
+                            result: Ok(()),
+                        },
+                        actions,
+                    );
+                }
+                Action::Reply { request, result } => replies.push((request, result)),
+                Action::WakeAt(_) | Action::Exit => {}
+            }
+        }
+    }
+    replies
+}
+
+fn one(shard: &mut Shard, event: Event, log: &mut Vec<u8>) -> AppendOutcome {
+    let mut actions = Vec::new();
+    shard.on(0, event, &mut actions);
+    let mut replies = settle(shard, &mut actions, log);
+    assert_eq!(replies.len(), 1);
+    replies.remove(0).1.unwrap()
+}
+
+fn replay(log: &[u8]) -> Shard {
+    let mut shard = Shard::new(unbounded());
+    let mut at = 0;
+    let mut samples = DecodedSamples::default();
+    while at < log.len() {
+        let bytes = encoded_record_bytes(&log[at..]).expect("a whole record");
+        let record = &log[at..at + bytes];
+        let payload_bytes = u32::from_le_bytes(record[8..12].try_into().unwrap()) as usize;
+        let payload = &record[RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + payload_bytes];
+        match record[5] {
+            1 => {
+                decode_series(payload, &mut |series, canonical| {
+                    let done = shard.replay_series(series, canonical);
+                    assert!(matches!(
+                        done,
+                        ReplayedSeries::Added | ReplayedSeries::Known
+                    ));
+                })
+                .unwrap();
+            }
+            _ => {
+                decode_samples(payload, &mut samples).unwrap();
+                let counts =
+                    shard.replay_samples(&samples.refs, &samples.timestamps, &samples.values);
+                assert_eq!(counts.unknown, 0);
+            }
+        }
+        at += bytes;
+    }
+    shard.replay_finish(1_000);
+    shard
+}
+
+fn contents(shard: &Shard) -> BTreeMap<Labels, Vec<(TimestampMs, u64)>> {
+    let reader = shard.reader();
+    let mut all = BTreeMap::new();
+    for slot in reader.select(&[], ALL) {
+        let mut columns = SampleColumns::default();
+        reader.read(slot, ALL, &mut columns);
+        let samples = columns.timestamps.iter().zip(&columns.values);
+        all.insert(
+            reader.labels(slot),
+            samples.map(|(t, v)| (*t, v.to_bits())).collect(),
+        );
+    }
+    all
+}
+
+#[test]
+fn random_batches_agree_with_an_oracle_and_with_replay() {
+    for seed in 1..12_u64 {
+        println!("seed {seed}");
+        let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mut shard = Shard::new(unbounded());
+        let mut log = Vec::new();
+        let mut oracle: BTreeMap<Labels, Vec<(TimestampMs, u64)>> = BTreeMap::new();
+        let mut known: BTreeMap<u64, SeriesRef> = BTreeMap::new();
+        let mut clock = 1_000_000;
+        for request in 0..400 {
+            clock += 15_000;
+            let mut new: Vec<(u64, Labels)> = Vec::new();
+            let mut rows = Vec::new();
+            let mut expected = Vec::new();
+            let mut accepted = 0;
+            for i in 0..random.below(40) as usize {
+                let id = random.below(60);
+                let t = match random.below(10) {
+                    0 => clock - 15_000 * random.below(3) as i64,
+                    1 => clock + random.below(100) as i64,
+                    _ => clock,
+                };
+                let value = match random.below(4) {
+                    0 => f64::from_bits(random.next()),
+                    1 => f64::from_bits(crate::model::STALE_NAN_BITS),
+                    _ => id as f64,
+                };
+                let who = match known.get(&id) {
+                    Some(reference) if random.below(8) > 0 => SampleSeries::Known(*reference),
+                    _ => {
+                        new.push((id, labels(id)));
+                        SampleSeries::New(new.len() as u32 - 1)
+                    }
+                };
+                rows.push((who, t, value));
+                let samples = oracle.entry(labels(id)).or_default();
+                let reason = match samples.last() {
+                    Some((last, _)) if t < *last => Some(RejectReason::OutOfOrder),
+                    Some((last, bits)) if t == *last && *bits != value.to_bits() => {
+                        Some(RejectReason::DuplicateTimestamp)
+                    }
+                    Some((last, _)) if t == *last => None,
+                    _ => {
+                        samples.push((t, value.to_bits()));
+                        None
+                    }
+                };
+                match reason {
+                    Some(reason) => expected.push((i as u32, reason)),
+                    None => accepted += 1,
+                }
+            }
+            let only: Vec<Labels> = new.iter().map(|(_, l)| l.clone()).collect();
+            let outcome = one(&mut shard, append(request, batch(&rows, &only)), &mut log);
+            assert_eq!(outcome.accepted, accepted, "request {request}");
+            let got: Vec<_> = outcome
+                .rejections
+                .iter()
+                .map(|r| (r.sample, r.reason))
+                .collect();
+            assert_eq!(got, expected, "request {request}");
+            for ((id, _), reference) in new.iter().zip(&outcome.created) {
+                let reference = reference.expect("a series for each entry");
+                assert_eq!(*known.entry(*id).or_insert(reference), reference);
+            }
+        }
+        assert_eq!(contents(&shard), oracle);
+        assert_eq!(contents(&replay(&log)), oracle);
+        let matcher = Matcher::equal("job", "job-1");
+        let selected = shard
+            .reader()
+            .select(std::slice::from_ref(&matcher), ALL)
+            .len();
+        let expected = oracle.keys().filter(|l| l.value("job") == "job-1").count();
+        assert_eq!(selected, expected);
+        let stats = shard.stats();
+        assert_eq!(stats.series, oracle.len() as u64);
+        assert_eq!(
+            stats.samples,
+            oracle.values().map(|s| s.len() as u64).sum::<u64>()
+        );
+    }
+}
+
+#[test]
+fn one_commit_in_flight_and_answers_after_it() {
+    let mut shard = Shard::new(unbounded());
+    let mut actions = Vec::new();
+    let a = SampleSeries::New(0);
+    shard.on(
+        0,
+        append(1, batch(&[(a, 10, 1.0)], &[labels(1)])),
+        &mut actions,
+    );
+    assert!(matches!(actions.as_slice(), [Action::Log { lsn: 1, .. }]));
+    // Two more requests and an exact repetition of what is not durable yet: no answer, no second write.
+    actions.clear();
+    shard.on(
+        0,
+        append(2, batch(&[(a, 10, 1.0)], &[labels(1)])),
+        &mut actions,
+    );
+    assert!(actions.is_empty(), "{actions:?}");
+    shard.on(
+        0,
+        append(3, batch(&[(a, 20, 2.0)], &[labels(1)])),
+        &mut actions,
+    );
+    shard.on(
+        0,
+        append(4, batch(&[(a, 20, 2.0)], &[labels(1)])),
+        &mut actions,
+    );
+    assert!(actions.is_empty(), "{actions:?}");
+    // Refused samples rely on nothing and are answered at once; so is a check.
+    let known = SampleSeries::Known(SeriesRef {
+        index: 0,
+        generation: 1,
+    });
+    shard.on(0, append(5, batch(&[(known, 5, 1.0)], &[])), &mut actions);
+    assert!(matches!(
+        actions.as_slice(),
+        [Action::Reply { request: 5, .. }]
+    ));
+    actions.clear();
+    shard.on(
+        0,
+        Event::LogDone {
+            lsn: 1,
+            result: Ok(()),
+        },
+        &mut actions,
+    );
+    let order: Vec<String> = actions.iter().map(name).collect();
+    assert_eq!(order, ["reply 1", "reply 2", "log 2"]);
+    actions.clear();
+    shard.on(0, Event::Stop, &mut actions);
+    assert!(actions.is_empty());
+    shard.on(
+        0,
+        Event::LogDone {
+            lsn: 2,
+            result: Ok(()),
+        },
+        &mut actions,
+    );
+    let order: Vec<String> = actions.iter().map(name).collect();
+    assert_eq!(order, ["reply 3", "reply 4", "exit"]);
+}
+
+fn name(action: &Action) -> String {
+    match action {
+        Action::Log { lsn, .. } => format!("log {lsn}"),
+        Action::Reply { request, result } => match result {
+            Ok(_) => format!("reply {request}"),
+            Err(e) => format!("reply {request}: {e}"),
+        },
+        Action::WakeAt(at) => format!("wake {at}"),
+        Action::Exit => "exit".to_owned(),
+    }
+}
+
+#[test]
+fn series_are_defined_twice_even_when_nothing_follows() {
+    let mut shard = Shard::new(unbounded());
+    let mut actions = Vec::new();
+    let a = SampleSeries::New(0);
+    shard.on(
+        5,
+        append(1, batch(&[(a, 10, 1.0)], &[labels(1)])),
+        &mut actions,
+    );
+    actions.clear();
+    shard.on(
+        5,
+        Event::LogDone {
+            lsn: 1,
+            result: Ok(()),
+        },
+        &mut actions,
+    );
+    let order: Vec<String> = actions.iter().map(name).collect();
+    assert_eq!(order, ["reply 1", "wake 1000000005"]);
+    actions.clear();
+    shard.on(6, Event::Tick, &mut actions);
+    assert!(actions.is_empty());
+    shard.on(1_000_000_005, Event::Tick, &mut actions);
+    let [Action::Log { lsn: 2, bytes }] = actions.as_slice() else {
+        panic!("no second definition: {actions:?}");
+    };
+    let mut replayed = replay(bytes);
+    assert_eq!(replayed.reader().labels(0), labels(1));
+    let first = SeriesRef {
+        index: 0,
+        generation: 1,
+    };
+    assert_eq!(replayed.replay_samples(&[first], &[10], &[1.0]).stored, 1);
+}
+
+#[test]
+fn a_failed_log_refuses_then_writes_again_when_reopened() {
+    let mut shard = Shard::new(unbounded());
+    let mut actions = Vec::new();
+    let a = SampleSeries::New(0);
+    shard.on(
+        0,
+        append(1, batch(&[(a, 10, 1.0)], &[labels(1)])),
+        &mut actions,
+    );
+    shard.on(
+        0,
+        append(2, batch(&[(a, 20, 1.0)], &[labels(1)])),
+        &mut actions,
+    );
+    actions.clear();
+    let failed = Event::LogDone {
+        lsn: 1,
+        result: Err("no space left".to_owned()),
+    };
+    shard.on(0, failed, &mut actions);
+    let text = "the write-ahead log cannot be written: no space left";
+    let order: Vec<String> = actions.iter().map(name).collect();
+    assert_eq!(
+        order,
+        [format!("reply 1: {text}"), format!("reply 2: {text}")]
+    );
+    actions.clear();
+    shard.on(
+        0,
+        append(3, batch(&[(a, 10, 1.0)], &[labels(1)])),
+        &mut actions,
+    );
+    let order: Vec<String> = actions.iter().map(name).collect();
+    assert_eq!(order, [format!("reply 3: {text}")]);
+    assert_eq!(contents(&shard).len(), 1, "reads go on");
+    // Back again: what memory holds reaches the log before anything that relies on it is acknowledged.
+    actions.clear();
+    shard.on(0, Event::LogReopened, &mut actions);
+    shard.on(
+        0,
+        append(4, batch(&[(a, 20, 1.0)], &[labels(1)])),
+        &mut actions,
+    );
+    let mut log = Vec::new();
+    assert!(matches!(actions.as_slice(), [Action::Log { lsn: 1, .. }]));
+    let replies = settle(&mut shard, &mut actions, &mut log);
+    assert_eq!(replies.len(), 1);
+    assert_eq!(contents(&replay(&log)), contents(&shard));
+}
+
+#[test]
+fn bounds_limits_and_bad_references() {
+    let mut shard = Shard::new(ShardConfig {
+        series_max: 2,
+        ..ShardConfig::default()
+    });
+    let mut log = Vec::new();
+    let n = SampleSeries::New;
+    let hour = 3_600_000;
+    let mut first = batch(
+        &[
+            (n(0), 10 * hour, 1.0),
+            (n(1), 9 * hour, 1.0),
+            (n(2), 9 * hour - 1, 1.0),
+            (n(3), 10 * hour, 1.0),
+            (n(4), 10 * hour, 1.0),
+            (n(0), 11 * hour + 1, 1.0),
+            (n(9), 10 * hour, 1.0),
+        ],
+        &[labels(0), labels(1), labels(2), labels(3)],
+    );
+    first.new_series.push(&[1, b'a', 0]);
+    first.timestamp_max = Some(11 * hour);
+    let outcome = one(
+        &mut shard,
+        Event::Append {
+            request: 1,
+            batch: first.clone(),
+            mode: AppendMode::Check,
+        },
+        &mut log,
+    );
+    let reasons = [
+        (2, RejectReason::OutOfBounds),
+        (3, RejectReason::SeriesLimit),
+        (4, RejectReason::InvalidLabels),
+        (5, RejectReason::OutOfBounds),
+        (6, RejectReason::UnknownSeries),
+    ];
+    let got = |o: &AppendOutcome| -> Vec<(u32, RejectReason)> {
+        o.rejections.iter().map(|r| (r.sample, r.reason)).collect()
+    };
+    assert_eq!(got(&outcome), reasons);
+    assert_eq!(outcome.created, [None; 5]);
+    assert!(log.is_empty());
+    assert_eq!(shard.stats().series, 0);
+    let outcome = one(&mut shard, append(2, first), &mut log);
+    assert_eq!(got(&outcome), reasons);
+    assert_eq!(outcome.series_added, 2);
+    let series = outcome.created[0].unwrap();
+    assert_eq!(outcome.created[2..], [None; 3]);
+    let wrong = SampleSeries::Known(SeriesRef {
+        generation: series.generation + 1,
+        ..series
+    });
+    let beyond = SampleSeries::Known(SeriesRef {
+        index: 77,
+        ..series
+    });
+    let rows = [(wrong, 11 * hour, 1.0), (beyond, 11 * hour, 1.0)];
+    let outcome = one(&mut shard, append(3, batch(&rows, &[])), &mut log);
+    assert_eq!(
+        got(&outcome),
+        [
+            (0, RejectReason::UnknownSeries),
+            (1, RejectReason::UnknownSeries)
+        ]
+    );
+}
+
+#[test]
+fn a_lost_definition_never_gives_its_samples_to_another_series() {
+    let mut shard = Shard::new(unbounded());
+    let lost = SeriesRef {
+        index: 3,
+        generation: 1,
+    };
+    assert_eq!(shard.replay_samples(&[lost], &[10], &[1.0]).unknown, 1);
+    shard.replay_finish(7);
+    let mut log = Vec::new();
+    let rows = [(SampleSeries::New(0), 10, 2.0)];
+    let outcome = one(&mut shard, append(1, batch(&rows, &[labels(1)])), &mut log);
+    let fresh = outcome.created[0].unwrap();
+    assert!(fresh.index > 3 && fresh.generation > 1, "{fresh:?}");
+    assert_eq!(shard.replay_samples(&[lost], &[20], &[1.0]).unknown, 1);
+    assert_eq!(contents(&shard).len(), 1);
+}
+
+#[test]
+fn names_and_values_follow_matchers_and_time() {
+    let mut shard = Shard::new(unbounded());
+    let mut log = Vec::new();
+    let rows: Vec<_> = (0..30)
+        .map(|i| (SampleSeries::New(i), 1000 + i64::from(i), 1.0))
+        .collect();
+    let new: Vec<Labels> = (0..30).map(labels).collect();
+    one(&mut shard, append(1, batch(&rows, &new)), &mut log);
+    let reader = shard.reader();
+    assert_eq!(reader.label_names(&[], ALL), ["__name__", "id", "job"]);
+    assert_eq!(
+        reader.label_values("job", &[], ALL),
+        ["job-0", "job-1", "job-2"]
+    );
+    let matcher = [Matcher::equal("id", "4")];
+    assert_eq!(reader.label_values("job", &matcher, ALL), ["job-1"]);
+    let early = TimeRange { min: 0, max: 1001 };
+    let job = [Matcher::equal("job", "job-1")];
+    assert_eq!(reader.label_values("id", &job, early), ["1"]);
+    assert_eq!(
+        reader.label_names(&[], TimeRange { min: 0, max: 999 }),
+        Vec::<String>::new()
+    );
+    assert_eq!(reader.label_value(4, "job"), "job-1");
+    assert_eq!(reader.time_range(), Some((1000, 1029)));
+    let mut cardinality = reader.cardinality();
+    cardinality.merge(reader.cardinality());
+    assert_eq!(
+        Cardinality::largest(&cardinality.pairs, 1),
+        [("job=job-0".to_owned(), 20)]
+    );
+    assert_eq!(cardinality.names["job"].values.len(), 3);
+    assert_eq!(cardinality.names["job"].bytes, 2 * 30 * 5);
+}

@@ -8,5 +8,7 @@ pub mod clock;
 pub mod discovery;
 pub mod http_client;
 pub mod limits;
+mod openmetrics;
 pub mod relabel;
 pub mod scrape;
+pub mod text;

@@ -1,2 +1,167 @@
-//! ferula-bench-harness
-fn main() {}
+//! `ferula-bench`: starts ferula and its peers, drives them alike, and prints tables that anyone can make again.
+#![allow(
+    clippy::print_stdout,
+    reason = "a command line tool answers on standard output"
+)]
+
+mod differ;
+mod kill;
+mod process;
+mod queries;
+mod remote_write;
+mod servers;
+mod twin;
+
+use anyhow::{Context, Result, bail};
+use clap::{Arg, ArgMatches, Command};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+fn value(name: &'static str, default: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).default_value(default).help(help)
+}
+
+fn path(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name("PATH").help(help)
+}
+
+fn command() -> Command {
+    let peers = [
+        path(
+            "ferula",
+            "The ferula binary; the one beside this program when not given",
+        ),
+        path("prometheus", "A Prometheus binary"),
+        path("victoriametrics", "A VictoriaMetrics binary"),
+    ];
+    let remote_write = Command::new("remote-write")
+        .about(
+            "Remote write into each server in turn: CPU, memory, disk, restart after kill -9, loss",
+        )
+        .args(peers)
+        .arg(value("series", "100000", "Number of series"))
+        .arg(value("batch", "2000", "Samples per request"))
+        .arg(value(
+            "rounds",
+            "60",
+            "Rounds over all series after the one that creates them",
+        ))
+        .arg(value("connections", "2", "Parallel connections"))
+        .arg(value(
+            "shuffle",
+            "0",
+            "Seed of a permutation of the series; 0: creation order",
+        ))
+        .arg(value("protocol", "v1", "v1 or v2"))
+        .arg(value(
+            "ferula-args",
+            "",
+            "More flags for ferula, separated by spaces",
+        ));
+    let kill = Command::new("kill")
+        .about("kill -9 under load, then a cut and a flipped byte in the log; nothing acknowledged may go")
+        .arg(path("ferula", "The ferula binary; the one beside this program when not given"))
+        .arg(value("kills", "20", "How often"))
+        .arg(value("series", "20000", "Number of series"))
+        .arg(value("batch", "1000", "Samples per request"))
+        .arg(value("seed", "1", "Seed of kill times and damage"))
+        .arg(value("ferula-args", "", "More flags for ferula, separated by spaces"));
+    let twin = Command::new("twin")
+        .about(
+            "A real Prometheus scrapes and remote-writes into ferula; both answer the same queries",
+        )
+        .arg(path(
+            "ferula",
+            "The ferula binary; the one beside this program when not given",
+        ))
+        .arg(path("prometheus", "A Prometheus binary").required(true))
+        .arg(path("node-exporter", "A node_exporter binary").required(true))
+        .arg(value("minutes", "10", "How long to collect"))
+        .arg(value("protocol", "v1", "v1 or v2"))
+        .arg(value(
+            "ferula-args",
+            "",
+            "More flags for ferula, separated by spaces",
+        ));
+    let scrape = Command::new("scrape-twin")
+        .about(
+            "ferula and a real Prometheus scrape the same targets; both must hold the same series",
+        )
+        .arg(path(
+            "ferula",
+            "The ferula binary; the one beside this program when not given",
+        ))
+        .arg(path("prometheus", "A Prometheus binary").required(true))
+        .arg(path("node-exporter", "A node_exporter binary").required(true))
+        .arg(value("seconds", "60", "How long to collect"))
+        .arg(value(
+            "ferula-args",
+            "",
+            "More flags for ferula, separated by spaces",
+        ));
+    Command::new("ferula-bench")
+        .about("Side-by-side runs of ferula and its peers")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand_required(true)
+        .subcommands([remote_write, kill, twin, scrape])
+}
+
+/// A typed option.
+pub(crate) fn number<T: std::str::FromStr>(matches: &ArgMatches, name: &str) -> Result<T>
+where
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    let text: &String = matches
+        .get_one(name)
+        .with_context(|| format!("--{name} is missing"))?;
+    text.parse().with_context(|| format!("--{name}={text}"))
+}
+
+/// A path option, if given.
+pub(crate) fn path_of(matches: &ArgMatches, name: &str) -> Option<PathBuf> {
+    matches.get_one::<String>(name).map(PathBuf::from)
+}
+
+/// The ferula binary: named, or beside this program.
+pub(crate) fn ferula_path(matches: &ArgMatches) -> Result<PathBuf> {
+    if let Some(path) = path_of(matches, "ferula") {
+        return Ok(path);
+    }
+    let beside = std::env::current_exe()?.with_file_name("ferula");
+    if !beside.exists() {
+        bail!(
+            "{} does not exist: build it or name one with --ferula",
+            beside.display()
+        );
+    }
+    Ok(beside)
+}
+
+/// Extra flags for ferula.
+pub(crate) fn ferula_args(matches: &ArgMatches) -> Vec<String> {
+    let text = matches
+        .get_one::<String>("ferula-args")
+        .map_or("", String::as_str);
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+fn main() -> Result<ExitCode> {
+    let matches = command().get_matches();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let good = runtime.block_on(async {
+        match matches.subcommand() {
+            Some(("remote-write", matches)) => remote_write::run(matches).await,
+            Some(("kill", matches)) => kill::run(matches).await,
+            Some(("twin", matches)) => twin::remote_write_twin(matches).await,
+            Some(("scrape-twin", matches)) => twin::scrape_twin(matches).await,
+            _ => bail!("unknown command"),
+        }
+    })?;
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

@@ -218,7 +218,7 @@ async fn check(matches: &ArgMatches) -> Result<bool> {
     let path: &String = matches.get_one("ledger").context("--ledger is missing")?;
     let url: &String = matches.get_one("url").context("--url is missing")?;
     let ledger = Ledger::read(path.as_ref()).with_context(|| format!("reading {path}"))?;
-    let verdict = verify(url, &ledger).await?;
+    let verdict = verify(url, &ledger, number(matches, "instances")?).await?;
     println!(
         "acknowledged {}, read {}, missing {} ({} of them holes), wrong {}, invented {}",
         verdict.acknowledged,

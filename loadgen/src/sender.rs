@@ -15,6 +15,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const AHEAD_MS_MAX: i64 = 5 * 60 * 1000;
 /// First wait after a failed request; doubles up to `RETRY_WAIT_MAX`.
 const RETRY_WAIT_MIN: Duration = Duration::from_millis(20);
+/// Longest latency the histogram tells apart, microseconds.
+const LATENCY_US_MAX: u64 = 60_000_000;
 const RETRY_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// What to send, where, how fast, how long.
@@ -120,7 +122,7 @@ pub async fn run(plan: Plan, progress: Arc<Progress>) -> Result<Outcome> {
         ledger,
         progress,
         started: Instant::now(),
-        latency: Mutex::new(Histogram::new(3)?),
+        latency: Mutex::new(Histogram::new_with_bounds(1, LATENCY_US_MAX, 3)?),
         last_error: Mutex::default(),
         wire_bytes: AtomicU64::new(0),
         plan,

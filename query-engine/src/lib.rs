@@ -6,3 +6,4 @@ pub mod eval;
 pub mod functions;
 pub mod kernels;
 pub mod parse;
+pub mod testlang;

@@ -4,7 +4,7 @@
 //! bucket. Quantiles repair counts that fall: silently below 1e-12 of their sum, else with an info.
 //! Not here: native histograms.
 
-use super::{Arguments, CallContext, elementwise::at, rows, texts};
+use super::{Arguments, CallContext, almost_equal, elementwise::at, rows, texts};
 use crate::eval::annotations::Severity;
 use crate::eval::error::EvalError;
 use crate::eval::value::Row;
@@ -329,22 +329,6 @@ fn make_monotonic(buckets: &mut [Bucket]) -> Option<Repair> {
         }
     }
     repair
-}
-
-/// Prometheus's `almost.Equal`: a relative difference below `epsilon`; near zero an absolute one.
-pub(crate) fn almost_equal(a: f64, b: f64, epsilon: f64) -> bool {
-    use storage_engine::model::is_stale_nan;
-    if is_stale_nan(a) || is_stale_nan(b) {
-        return is_stale_nan(a) && is_stale_nan(b);
-    }
-    if (a.is_nan() && b.is_nan()) || a == b {
-        return true;
-    }
-    let (sum, difference) = (a.abs() + b.abs(), (a - b).abs());
-    if a == 0.0 || b == 0.0 || sum < f64::MIN_POSITIVE {
-        return difference < epsilon * f64::MIN_POSITIVE;
-    }
-    difference / sum.min(f64::MAX) < epsilon
 }
 
 /// The share of observations between two bounds, by linear interpolation inside the outermost buckets.

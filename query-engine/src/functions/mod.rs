@@ -5,6 +5,7 @@
 //! Not here: range functions (`kernels`), `timestamp` of a bare selector and `absent_over_time` (the evaluator knows the samples).
 
 mod absent;
+mod almost;
 mod elementwise;
 mod histogram;
 mod labels;
@@ -15,6 +16,7 @@ pub mod texts;
 mod times;
 
 pub use absent::absent_labels;
+pub use almost::almost_equal;
 pub use elementwise::{go_max, go_min};
 pub use order::natural_cmp;
 

@@ -1,0 +1,50 @@
+//! What the runner needs of an engine with its storage.
+
+use storage_engine::model::{Labels, SampleColumns, TimestampMs};
+
+/// The value of one query as the API would give it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AnswerValue {
+    /// One number.
+    Scalar(f64),
+    /// One sample per series, in the order of the answer.
+    Vector(Vec<(Labels, f64)>),
+    /// Samples over time per series, in the order of the answer.
+    Matrix(Vec<(Labels, SampleColumns)>),
+    /// A text.
+    String(Vec<u8>),
+}
+
+/// Value and annotations of one query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The value.
+    pub value: AnswerValue,
+    /// Warnings with their positions, `PromQL warning: … (1:7)`.
+    pub warnings: Vec<String>,
+    /// Infos with their positions.
+    pub infos: Vec<String>,
+}
+
+/// Why a query has no answer: the bare error text, as `expect fail` compares it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct HostError(pub String);
+
+/// An engine and a store that starts empty.
+pub trait TestHost {
+    /// Forgets all samples.
+    fn clear(&mut self) -> Result<(), HostError>;
+    /// Adds samples in one commit; each series at most once.
+    fn append(&mut self, series: Vec<(Labels, SampleColumns)>) -> Result<(), HostError>;
+    /// Runs an instant query.
+    fn instant(&mut self, query: &str, time: TimestampMs) -> Result<Answer, HostError>;
+    /// Runs a range query; `step` is positive milliseconds.
+    fn range(
+        &mut self,
+        query: &str,
+        start: TimestampMs,
+        end: TimestampMs,
+        step: i64,
+    ) -> Result<Answer, HostError>;
+}

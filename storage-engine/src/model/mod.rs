@@ -10,5 +10,7 @@ mod sample;
 pub use labels::{LabelIter, Labels, LabelsBuilder, LabelsError, METRIC_NAME, hash_without};
 pub(crate) use matcher::ValueTest;
 pub use matcher::{MatchOp, Matcher, MatcherError};
-pub use re2::{Re2Error, translate as translate_re2};
+pub use re2::{
+    Re2Error, translate as translate_re2, translate_unanchored as translate_re2_unanchored,
+};
 pub use sample::{STALE_NAN_BITS, SampleColumns, SeriesRef, ShardId, TimestampMs, is_stale_nan};

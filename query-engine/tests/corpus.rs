@@ -92,3 +92,12 @@ fn scripts_are_read_as_upstream_reads_them() {
         println!("{name}: {instant} instant, {range} range cases");
     }
 }
+
+#[test]
+fn our_own_scripts_are_read() {
+    let own = scripts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata"));
+    for (name, script) in &own {
+        let evals = |c: &&Command| matches!(c, Command::Eval(_));
+        assert!(script.commands.iter().filter(evals).count() >= 10, "{name}");
+    }
+}

@@ -9,6 +9,7 @@ use crate::eval::annotations::Severity;
 use crate::eval::error::EvalError;
 use crate::eval::value::Row;
 use crate::parse::ast::{Call, Span};
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use storage_engine::model::{Labels, LabelsBuilder, TimestampMs};
 
@@ -177,7 +178,7 @@ fn group(input: Vec<Row>, span: Span, ctx: &mut CallContext<'_>) -> Vec<Group> {
         // Stable, so that equal bounds are added up in the order they came.
         group
             .buckets
-            .sort_by(|a, b| a.0.partial_cmp(&b.0).unwrap_or(std::cmp::Ordering::Equal));
+            .sort_by(|a, b| a.0.partial_cmp(&b.0).unwrap_or(Ordering::Equal));
     }
     groups
 }
@@ -283,8 +284,9 @@ fn bucket_quantile(q: f64, buckets: &mut [Bucket]) -> (f64, Option<Repair>) {
         return (f64::NAN, repair);
     }
     let mut rank = q * top.count;
-    // A NaN count compares false, as in the binary search of the original.
-    let index = rest.partition_point(|b| !(b.count >= rank));
+    // Below and unordered both mean "go on": a NaN count never ends the search.
+    let reached = |b: &Bucket| b.count.partial_cmp(&rank).is_some_and(Ordering::is_ge);
+    let index = rest.partition_point(|b| !reached(b));
     let Some(bucket) = rest.get(index) else {
         return (second_highest.bound, repair);
     };
@@ -343,12 +345,15 @@ fn bucket_fraction(lower: f64, upper: f64, buckets: &[Bucket]) -> f64 {
     if lower >= upper {
         return 0.0;
     }
-    let low_rank = rank_of(lower, buckets)
-        .filter(|r| !(*r > count))
-        .unwrap_or(count);
-    let high_rank = rank_of(upper, buckets)
-        .filter(|r| !(*r > count))
-        .unwrap_or(count);
+    let at_most = |rank: Option<f64>| match rank {
+        Some(rank) if rank > count => count,
+        Some(rank) => rank,
+        None => count,
+    };
+    let (low_rank, high_rank) = (
+        at_most(rank_of(lower, buckets)),
+        at_most(rank_of(upper, buckets)),
+    );
     (high_rank - low_rank) / count
 }
 

@@ -42,7 +42,7 @@ pub struct CallContext<'a> {
 impl CallContext<'_> {
     /// Is this evaluation over several steps? Sorting means nothing then.
     fn is_range(&self) -> bool {
-        self.query.count > 1
+        self.grid.count > 1
     }
 
     fn each_step(&self, f: impl Fn(TimestampMs) -> f64) -> Vec<f64> {

@@ -87,7 +87,7 @@ fn two_digits(v: f64) -> String {
     if (-4..2).contains(&exponent) {
         return format!("{digits}e{exponent}")
             .parse::<f64>()
-            .map_or(scientific.clone(), |v| format!("{v}"));
+            .map_or_else(|_| scientific.clone(), |v| format!("{v}"));
     }
     let sign = if exponent < 0 { '-' } else { '+' };
     format!("{digits}e{sign}{:02}", exponent.abs())

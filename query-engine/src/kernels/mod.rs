@@ -141,3 +141,6 @@ pub fn range_kernel(name: &str) -> Option<RangeKernel> {
 pub fn keeps_name(name: &str) -> bool {
     matches!(name, "first_over_time" | "last_over_time")
 }
+
+#[cfg(test)]
+mod tests;

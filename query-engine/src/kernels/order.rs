@@ -45,7 +45,7 @@ pub fn quantile(q: f64, values: &mut [f64]) -> f64 {
     let high = if upper == lower {
         low
     } else {
-        let least = above.iter().copied().min_by(|a, b| nan_first(a, b));
+        let least = above.iter().copied().min_by(nan_first);
         least.unwrap_or(low)
     };
     low * (1.0 - weight) + high * weight

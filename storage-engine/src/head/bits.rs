@@ -12,11 +12,15 @@
 //! Gorilla paper (VLDB 2015); the joint prefix makes the commonest sample cost one bit.
 //! Promise: decoding never reads outside its bytes, whatever they are. Not here: writing ([`super::hot`]).
 
+use super::CHUNK_SAMPLES;
 use crate::model::{SampleColumns, TimestampMs};
 use crate::shard_api::TimeRange;
 
-/// A chunk whose stream has reached this many bytes is sealed early.
-pub(crate) const CHUNK_BYTES_CUT: usize = 960;
+/// A chunk whose stream has begun this many segments is sealed early; one sample (115 bits at most) begins at most one.
+pub(crate) const CHUNK_SEGMENTS_CUT: u8 = 18;
+/// Bytes of the longest stream.
+pub(crate) const CHUNK_BYTES_MAX: usize = 1024;
+const _: () = assert!((CHUNK_SEGMENTS_CUT as usize) * 7 * 8 + 8 <= CHUNK_BYTES_MAX);
 /// Bits of each class of delta-of-delta.
 pub(crate) const DOD_BITS: [u32; 3] = [6, 17, 34];
 
@@ -50,48 +54,58 @@ impl<'a> Bits<'a> {
             self.at += taken as usize;
             self.have += taken * 8;
         } else {
-            while self.have <= 56 {
-                let byte = self.bytes.get(self.at).copied().unwrap_or(0);
-                self.word |= u64::from(byte) << (56 - self.have);
-                self.at += 1;
-                self.have += 8;
-            }
+            self.refill_tail();
         }
     }
 
-    /// The next `count` bits, 1 to 56.
-    #[inline(always)]
-    pub(crate) fn take(&mut self, count: u32) -> u64 {
-        debug_assert!((1..=56).contains(&count));
-        if self.have < count {
-            self.refill();
+    /// As [`Self::refill`], byte by byte.
+    #[inline(never)]
+    fn refill_tail(&mut self) {
+        while self.have < 56 {
+            let byte = self.bytes.get(self.at).copied().unwrap_or(0);
+            self.word |= u64::from(byte) << (56 - self.have);
+            self.at += 1;
+            self.have += 8;
         }
+    }
+
+    /// The next `count` bits, 1 to 56, of which at least that many must be available.
+    #[inline(always)]
+    fn take_ready(&mut self, count: u32) -> u64 {
+        debug_assert!((1..=56).contains(&count) && count <= self.have);
         let value = self.word >> (64 - count);
+        self.skip(count);
+        value
+    }
+
+    #[inline(always)]
+    fn skip(&mut self, count: u32) {
         self.word <<= count;
         self.have -= count;
-        value
     }
 
     /// The next `count` bits, 1 to 64.
     #[inline(always)]
-    pub(crate) fn take_wide(&mut self, count: u32) -> u64 {
-        if count <= 56 {
-            self.take(count)
-        } else {
-            let high = self.take(count - 32);
-            (high << 32) | self.take(32)
+    fn take(&mut self, count: u32) -> u64 {
+        if self.have < count {
+            self.refill();
         }
-    }
-
-    /// The next `count` bits as two's complement.
-    #[inline(always)]
-    fn take_signed(&mut self, count: u32) -> i64 {
-        let shift = 64 - count;
-        ((self.take(count) << shift) as i64) >> shift
+        if count <= 56 {
+            return self.take_ready(count);
+        }
+        let high = self.take_ready(count - 32);
+        if self.have < 32 {
+            self.refill();
+        }
+        (high << 32) | self.take_ready(32)
     }
 }
 
-/// Decodes `count` samples and keeps those in `range`.
+/// Bits of the longest control part, from the first prefix bit to the XOR window: `1111`, 34 bits, `1`, `1`, 11 bits.
+const CONTROL_BITS_MAX: u32 = 51;
+const _: () = assert!(CONTROL_BITS_MAX <= 56);
+
+/// Decodes `count` samples (at most [`CHUNK_SAMPLES`]) and keeps those in `range`.
 pub(crate) fn decode_stream(
     mut bits: Bits<'_>,
     first_ts: TimestampMs,
@@ -99,47 +113,89 @@ pub(crate) fn decode_stream(
     range: TimeRange,
     out: &mut SampleColumns,
 ) {
+    let count = usize::from(count.min(CHUNK_SAMPLES));
     if count == 0 {
         return;
     }
-    out.timestamps.reserve(usize::from(count));
-    out.values.reserve(usize::from(count));
-    let mut value = bits.take_wide(64);
+    let mut timestamps = [0_i64; CHUNK_SAMPLES as usize];
+    let mut values = [0_f64; CHUNK_SAMPLES as usize];
+    let mut value = bits.take(64);
     let mut ts = first_ts;
     let mut delta = 0_i64;
     let (mut trail, mut length) = (0_u32, 64_u32);
-    if range.contains(ts) {
-        out.push(ts, f64::from_bits(value));
-    }
-    for _ in 1..count {
-        let mut changed = false;
-        if bits.take(1) == 1 {
-            changed = true;
-            if bits.take(1) == 1 {
-                let class = if bits.take(1) == 0 {
-                    0
-                } else {
-                    1 + bits.take(1) as usize
-                };
-                delta = delta.wrapping_add(bits.take_signed(DOD_BITS[class]));
-                changed = bits.take(1) == 1;
+    timestamps[0] = ts;
+    values[0] = f64::from_bits(value);
+    let mut at = 1;
+    while at < count {
+        if bits.have < CONTROL_BITS_MAX {
+            bits.refill();
+        }
+        if bits.word >> 63 == 0 {
+            // A run of samples that repeat delta and value.
+            let run = bits.word.leading_zeros().min(bits.have);
+            let run = run.min((count - at) as u32);
+            for (t, v) in timestamps[at..]
+                .iter_mut()
+                .zip(&mut values[at..])
+                .take(run as usize)
+            {
+                ts = ts.wrapping_add(delta);
+                *t = ts;
+                *v = f64::from_bits(value);
             }
+            at += run as usize;
+            bits.skip(run.min(63));
+            continue;
+        }
+        let mut changed = true;
+        if bits.word >> 62 == 0b10 {
+            bits.skip(2);
+        } else {
+            bits.skip(2);
+            let class = match bits.word >> 62 {
+                0 | 1 => {
+                    bits.skip(1);
+                    0
+                }
+                2 => {
+                    bits.skip(2);
+                    1
+                }
+                _ => {
+                    bits.skip(2);
+                    2
+                }
+            };
+            let shift = 64 - DOD_BITS[class];
+            let dod = ((bits.take_ready(DOD_BITS[class]) << shift) as i64) >> shift;
+            delta = delta.wrapping_add(dod);
+            changed = bits.take_ready(1) == 1;
         }
         ts = ts.wrapping_add(delta);
         if changed {
-            if bits.take(1) == 1 {
-                let window = bits.take(11) as u32;
+            if bits.take_ready(1) == 1 {
+                let window = bits.take_ready(11) as u32;
                 length = (window & 63) + 1;
                 trail = 64_u32.saturating_sub((window >> 6) + length);
             }
-            value ^= bits.take_wide(length) << trail;
+            value ^= bits.take(length) << trail;
         }
-        if ts > range.max {
-            break;
-        }
-        if ts >= range.min {
-            out.push(ts, f64::from_bits(value));
-        }
+        timestamps[at] = ts;
+        values[at] = f64::from_bits(value);
+        at += 1;
+    }
+    let timestamps = &timestamps[..count];
+    let from = match range.min <= first_ts {
+        true => 0,
+        false => timestamps.partition_point(|t| *t < range.min),
+    };
+    let to = match range.max >= ts {
+        true => count,
+        false => timestamps.partition_point(|t| *t <= range.max),
+    };
+    if from < to {
+        out.timestamps.extend_from_slice(&timestamps[from..to]);
+        out.values.extend_from_slice(&values[from..to]);
     }
 }
 
@@ -152,11 +208,8 @@ pub(crate) fn decode_regular(
     range: TimeRange,
     out: &mut SampleColumns,
 ) {
-    let mut ts = first_ts;
-    for _ in 0..count {
-        if range.contains(ts) {
-            out.push(ts, value);
-        }
-        ts = ts.wrapping_add_unsigned(delta);
-    }
+    let at = |i: u16| first_ts.wrapping_add_unsigned(delta.wrapping_mul(u64::from(i)));
+    let inside = (0..count).filter(|i| range.contains(at(*i)));
+    out.timestamps.extend(inside.map(at));
+    out.values.resize(out.timestamps.len(), value);
 }

@@ -1,23 +1,19 @@
 //! The hot line of a series: everything an append touches, in one cache line.
 //!
-//! The open chunk is in one of two states. Without a slot, the samples are `first_ts + i * delta`, all with the value
-//! `last_bits`. The first sample that breaks this gives the series a slot and writes what came before as a stream
-//! (format in [`super::bits`]); from then on whole words go to the slot and the rest waits in `word`.
+//! The open chunk is in one of two states. Without a segment, the samples are `first_ts + i * delta`, all with the value
+//! `last_bits`. The first sample that breaks this gives the series a slab segment and writes what came before as a stream
+//! (format in [`super::bits`]); from then on whole words go to the newest segment and the rest waits in `word`.
 //! Not here: which samples are let in beyond the order of time (the shard), reading (the head).
 
-use super::bits::{CHUNK_BYTES_CUT, DOD_BITS};
+use super::bits::{CHUNK_BYTES_MAX, CHUNK_SEGMENTS_CUT, DOD_BITS};
 use super::sealed::ChunkRef;
-use super::slab::{CLASS_WORDS, Slab};
+use super::slab::{SEGMENT_DATA_WORDS, Slab};
 use super::{CHUNK_SAMPLES, Verdict};
 use crate::model::TimestampMs;
 use crate::shard_api::RejectReason;
 
 /// A window that no XOR fits, so the first changed value writes its own.
 const NO_WINDOW: u8 = 64;
-/// The open chunk lives in a slab slot.
-const FLAG_SLOT: u8 = 1;
-/// The series has at least one sample, perhaps only in sealed chunks.
-const FLAG_SAMPLES: u8 = 2;
 
 /// State of one series between appends.
 #[derive(Debug, Clone, Copy)]
@@ -33,25 +29,26 @@ pub(crate) struct Hot {
     pub(super) first_ts: TimestampMs,
     /// Difference of the last two timestamps of the open chunk; 0 with fewer than two.
     pub(super) delta: u32,
-    /// Slab slot, if `FLAG_SLOT`.
-    pub(super) slot: u32,
+    /// Newest slab segment of the open chunk, if it has any.
+    pub(super) segment: u32,
     /// 0 for a vacant slot; else it must equal the one in the reference.
     pub(super) generation: u32,
     /// Newest sealed chunk.
     pub(super) sealed: ChunkRef,
     /// Samples in the open chunk.
     pub(super) count: u16,
-    /// Full words in the slot.
-    pub(super) words: u16,
+    /// Segments of the open chunk.
+    pub(super) segments: u8,
+    /// Full words in the newest segment.
+    words: u8,
     /// Bits used in `word`, 0..=63.
     word_bits: u8,
     /// Leading zeros of the XOR window.
     lead: u8,
     /// Trailing zeros of the XOR window.
     trail: u8,
-    /// Size class of the slot.
-    pub(super) class: u8,
-    flags: u8,
+    /// The series has at least one sample, perhaps only in sealed chunks.
+    sampled: bool,
 }
 
 const _: () = assert!(size_of::<Hot>() == 64 && align_of::<Hot>() == 64);
@@ -73,26 +70,26 @@ impl Hot {
         word: 0,
         first_ts: 0,
         delta: 0,
-        slot: 0,
+        segment: 0,
         generation: 0,
         sealed: ChunkRef::NONE,
         count: 0,
+        segments: 0,
         words: 0,
         word_bits: 0,
         lead: NO_WINDOW,
         trail: 0,
-        class: 0,
-        flags: 0,
+        sampled: false,
     };
 
     #[inline(always)]
-    pub(super) fn has_slot(&self) -> bool {
-        self.flags & FLAG_SLOT != 0
+    pub(super) fn has_stream(&self) -> bool {
+        self.segments != 0
     }
 
     #[inline(always)]
     pub(super) fn has_samples(&self) -> bool {
-        self.flags & FLAG_SAMPLES != 0
+        self.sampled
     }
 
     /// The rule of order: newer is stored, the newest again is a duplicate, all else is refused.
@@ -110,11 +107,11 @@ impl Hot {
     }
 
     /// Must the open chunk be sealed before a sample at `t` (later than all others) can go in? A chunk spans at most
-    /// `u32::MAX` milliseconds and its stream keeps room for one more sample.
+    /// `u32::MAX` milliseconds, and its stream is bounded.
     #[inline(always)]
     pub(super) fn must_cut(&self, t: TimestampMs) -> bool {
         self.count > 0
-            && (usize::from(self.words) * 8 >= CHUNK_BYTES_CUT
+            && (self.segments >= CHUNK_SEGMENTS_CUT
                 || t.abs_diff(self.first_ts) > u64::from(u32::MAX))
     }
 
@@ -127,12 +124,12 @@ impl Hot {
             self.last_bits = bits;
             self.delta = 0;
             self.count = 1;
-            self.flags |= FLAG_SAMPLES;
+            self.sampled = true;
             return Appended::Open;
         }
         // Fits: `must_cut` bounds the span of a chunk to u32, and t > last_ts >= first_ts.
         let delta = t.wrapping_sub(self.last_ts) as u32;
-        if self.has_slot() {
+        if self.has_stream() {
             self.write(delta, bits, slab);
         } else if bits != self.last_bits || (self.count > 1 && delta != self.delta) {
             self.leave_regular(slab);
@@ -149,12 +146,11 @@ impl Hot {
         }
     }
 
-    /// Gives the series a slot and writes its regular beginning as a stream.
+    /// Gives the series a segment and writes its regular beginning as a stream.
     #[inline(never)]
     fn leave_regular(&mut self, slab: &mut Slab) {
-        self.class = 0;
-        self.slot = slab.allocate(0);
-        self.flags |= FLAG_SLOT;
+        self.segment = slab.begin();
+        self.segments = 1;
         self.words = 0;
         self.word = 0;
         self.word_bits = 0;
@@ -241,7 +237,7 @@ impl Hot {
         }
     }
 
-    /// Adds `count` bits (1 to 64) to the stream; a full word goes to the slot.
+    /// Adds `count` bits (1 to 64) to the stream; a full word goes to the newest segment.
     #[inline(always)]
     fn put(&mut self, value: u64, count: u32, slab: &mut Slab) {
         let room = 64 - u32::from(self.word_bits);
@@ -252,29 +248,37 @@ impl Hot {
         }
         let rest = count - room;
         let full = self.word | (value >> rest);
-        if usize::from(self.words) == CLASS_WORDS[usize::from(self.class)] {
-            self.grow(slab);
+        if self.words == SEGMENT_DATA_WORDS {
+            self.segment = slab.extend(self.segment);
+            self.segments += 1;
+            self.words = 0;
         }
-        slab.set_word(self.slot, self.class, self.words, full);
+        slab.set_word(self.segment, self.words, full);
         self.words += 1;
         self.word = if rest == 0 { 0 } else { value << (64 - rest) };
         self.word_bits = rest as u8;
     }
 
-    /// Moves the stream to a slot of the next class.
-    #[inline(never)]
-    fn grow(&mut self, slab: &mut Slab) {
-        self.slot = slab.grow(self.slot, self.class);
-        self.class += 1;
-    }
-
-    /// Copies the stream of the open chunk to `out`, returns its bytes. `out` holds the biggest slot and one word.
-    pub(super) fn copy_stream(&self, slab: &Slab, out: &mut [u8]) -> usize {
+    /// Copies the stream of the open chunk to `out`, returns its bytes.
+    pub(super) fn copy_stream(&self, slab: &Slab, out: &mut [u8; CHUNK_BYTES_MAX]) -> usize {
+        let mut chain = [0_u32; CHUNK_SEGMENTS_CUT as usize + 1];
+        let mut segment = self.segment;
+        for link in chain[..usize::from(self.segments)].iter_mut().rev() {
+            *link = segment;
+            segment = slab.segment(segment).1;
+        }
         let mut used = 0;
-        let words = slab.words(self.slot, self.class);
-        for word in &words[..usize::from(self.words)] {
-            out[used..used + 8].copy_from_slice(&word.to_be_bytes());
-            used += 8;
+        for (i, link) in chain[..usize::from(self.segments)].iter().enumerate() {
+            let newest = i + 1 == usize::from(self.segments);
+            let words = if newest {
+                self.words
+            } else {
+                SEGMENT_DATA_WORDS
+            };
+            for word in &slab.segment(*link).0[..usize::from(words)] {
+                out[used..used + 8].copy_from_slice(&word.to_be_bytes());
+                used += 8;
+            }
         }
         let tail = usize::from(self.word_bits).div_ceil(8);
         out[used..used + tail].copy_from_slice(&self.word.to_be_bytes()[..tail]);
@@ -283,11 +287,11 @@ impl Hot {
 
     /// Empties the open chunk after it was sealed; order and identity stay.
     pub(super) fn restart(&mut self, sealed: ChunkRef, slab: &mut Slab) {
-        if self.has_slot() {
-            slab.release(self.slot, self.class);
+        if self.has_stream() {
+            slab.release(self.segment, self.segments);
         }
         self.sealed = sealed;
-        self.flags &= !FLAG_SLOT;
+        self.segments = 0;
         self.count = 0;
         self.words = 0;
         self.word = 0;

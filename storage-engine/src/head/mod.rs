@@ -1,9 +1,9 @@
 //! The head: the newest samples of every series, appended in place and readable at once.
 //!
 //! A series is one cache line ([`hot::Hot`]) that holds all that an append needs: newest sample, last delta, the bits
-//! that have not filled a word yet, and where the open chunk lives. Full words of the open chunk go to a slot of the
+//! that have not filled a word yet, and where the open chunk lives. Full words of the open chunk go to a segment of the
 //! [`slab`]; every [`CHUNK_SAMPLES`] samples the chunk is sealed into the [`sealed`] arena and linked to the one
-//! before. While timestamps are regular and the value does not change there is no slot at all: count, first time,
+//! before. While timestamps are regular and the value does not change there is no segment at all: count, first time,
 //! delta and value say everything.
 //!
 //! Promise: what was appended is read back bit for bit (NaN payloads, signed zero), in time order; no allocation per
@@ -16,7 +16,7 @@ pub(crate) mod slab;
 
 use crate::model::{SampleColumns, SeriesRef, TimestampMs};
 use crate::shard_api::{RejectReason, TimeRange};
-use bits::{Bits, CHUNK_BYTES_CUT};
+use bits::{Bits, CHUNK_BYTES_MAX};
 use hot::{Appended, Hot};
 use sealed::{ChunkRef, Sealed};
 use slab::Slab;
@@ -50,10 +50,65 @@ pub(crate) struct HeadSizes {
     pub(crate) samples: u64,
 }
 
+/// Hot lines in a page: 64 KiB.
+const PAGE_LINES: usize = 1024;
+
+/// Hot lines in pages, so that a growing shard neither copies them nor keeps room for twice as many.
+#[derive(Default)]
+struct Lines {
+    pages: Vec<Box<[Hot; PAGE_LINES]>>,
+    len: usize,
+}
+
+impl Lines {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn grow(&mut self, len: usize) {
+        while self.pages.len() * PAGE_LINES < len {
+            // By way of a vector: an array literal of this size would be built on the stack first.
+            let page = vec![Hot::VACANT; PAGE_LINES].into_boxed_slice();
+            let Ok(page) = page.try_into() else {
+                unreachable!("BUG: a page has {PAGE_LINES} lines");
+            };
+            self.pages.push(page);
+        }
+        self.len = len;
+    }
+
+    #[inline(always)]
+    fn get(&self, index: usize) -> Option<&Hot> {
+        Some(&self.pages.get(index / PAGE_LINES)?[index % PAGE_LINES])
+    }
+
+    #[inline(always)]
+    fn get_mut(&mut self, index: usize) -> Option<&mut Hot> {
+        Some(&mut self.pages.get_mut(index / PAGE_LINES)?[index % PAGE_LINES])
+    }
+
+    /// Address of a line, for prefetching only.
+    #[inline(always)]
+    fn address(&self, index: usize) -> *const Hot {
+        match self.pages.get(index / PAGE_LINES) {
+            Some(page) => page.as_ptr().wrapping_add(index % PAGE_LINES),
+            None => std::ptr::null(),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Hot> {
+        self.pages.iter().flat_map(|page| page.iter())
+    }
+
+    fn bytes(&self) -> usize {
+        self.pages.len() * size_of::<[Hot; PAGE_LINES]>()
+    }
+}
+
 /// All series of one shard, by slot.
 #[derive(Default)]
 pub(crate) struct Head {
-    hot: Vec<Hot>,
+    hot: Lines,
     /// Oldest timestamp of each series; read by queries only, so not in the hot line.
     oldest: Vec<TimestampMs>,
     slab: Slab,
@@ -68,10 +123,12 @@ impl Head {
     pub(crate) fn occupy(&mut self, series: SeriesRef) {
         let slots = series.index as usize + 1;
         if self.hot.len() < slots {
-            self.hot.resize(slots, Hot::VACANT);
+            self.hot.grow(slots);
             self.oldest.resize(slots, TimestampMs::MAX);
         }
-        self.hot[series.index as usize].generation = series.generation;
+        if let Some(hot) = self.hot.get_mut(series.index as usize) {
+            hot.generation = series.generation;
+        }
     }
 
     /// The full reference of an occupied slot.
@@ -83,16 +140,16 @@ impl Head {
     /// Asks the memory for the hot line of `index`; the first of two stages, well before the append.
     #[inline]
     pub(crate) fn prefetch_line(&self, index: u32) {
-        slab::prefetch(self.hot.as_ptr().wrapping_add(index as usize));
+        slab::prefetch(self.hot.address(index as usize));
     }
 
-    /// Asks the memory for the word that the next flush of `index` will write; the hot line should have arrived.
+    /// Asks the memory for the segment that the next flush of `index` will write; the hot line should have arrived.
     #[inline]
     pub(crate) fn prefetch_tail(&self, index: u32) {
         if let Some(h) = self.hot.get(index as usize)
-            && h.has_slot()
+            && h.has_stream()
         {
-            slab::prefetch(self.slab.word_ptr(h.slot, h.class, h.words));
+            slab::prefetch(self.slab.address(h.segment));
         }
     }
 
@@ -189,8 +246,8 @@ impl Head {
         if hot.count == 0 || hot.first_ts > range.max || hot.last_ts < range.min {
             return;
         }
-        if hot.has_slot() {
-            let mut bytes = [0_u8; CHUNK_BYTES_CUT + 64];
+        if hot.has_stream() {
+            let mut bytes = [0_u8; CHUNK_BYTES_MAX];
             let used = hot.copy_stream(&self.slab, &mut bytes);
             bits::decode_stream(
                 Bits::new(&bytes[..used]),
@@ -214,8 +271,7 @@ impl Head {
     /// Counts and sizes.
     pub(crate) fn sizes(&self) -> HeadSizes {
         HeadSizes {
-            series_bytes: (self.hot.capacity() * size_of::<Hot>() + self.oldest.capacity() * 8)
-                as u64,
+            series_bytes: (self.hot.bytes() + self.oldest.capacity() * 8) as u64,
             open_bytes: self.slab.bytes(),
             sealed_bytes: self.sealed.bytes(),
             sealed_chunks: self.sealed.chunk_count(),

@@ -5,7 +5,7 @@
 //! the stream is empty (regular timestamps and one value).
 //! Promise: a chunk never moves and never changes.
 
-use super::bits::{self, Bits, CHUNK_BYTES_CUT};
+use super::bits::{self, Bits, CHUNK_BYTES_MAX};
 use super::hot::Hot;
 use super::slab::Slab;
 use crate::model::{SampleColumns, TimestampMs};
@@ -73,8 +73,8 @@ impl Sealed {
     /// Writes the open chunk of `hot` here and empties it.
     #[inline(never)]
     pub(super) fn seal(&mut self, hot: &mut Hot, slab: &mut Slab) {
-        let mut stream = [0_u8; CHUNK_BYTES_CUT + 64];
-        let used = if hot.has_slot() {
+        let mut stream = [0_u8; CHUNK_BYTES_MAX];
+        let used = if hot.has_stream() {
             hot.copy_stream(slab, &mut stream)
         } else {
             0

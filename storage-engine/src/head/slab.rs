@@ -1,17 +1,23 @@
-//! Slots of a few size classes for open chunks, cut from pages, reused through free lists.
+//! Segments of one cache line for open chunks, chained from the newest back, reused through a free list.
 //!
-//! Promise: a slot's words belong to one series until released; no memory is given back to the system, the next chunk
-//! takes it. Cost: a series that outgrows a class is copied once into the next.
+//! A stream grows segment by segment and is never copied, so series that grow in step strand nothing: a chunk wastes at
+//! most part of one line. Word 0 of a segment names the one before it (or the next free one), words 1 to 7 hold data.
+//! Promise: a segment belongs to one series until released; no memory is given back to the system, the next chunk
+//! takes it.
 
-/// Words of a slot in each class. The biggest holds a stream that is cut at `CHUNK_BYTES_CUT` plus one sample.
-pub(crate) const CLASS_WORDS: [usize; 9] = [4, 8, 12, 16, 24, 32, 48, 80, 126];
-const _: () = assert!(CLASS_WORDS[8] * 8 >= super::bits::CHUNK_BYTES_CUT + 32);
+/// Data words of a segment.
+pub(crate) const SEGMENT_DATA_WORDS: u8 = 7;
+/// Segments in a page: 128 KiB.
+const PAGE_SEGMENTS: usize = 2048;
+/// No segment.
+const NONE: u32 = u32::MAX;
 
-/// Words in a page: 128 KiB, so that a page of the smallest class has 4,096 slots.
-const PAGE_WORDS: usize = 16 * 1024;
-/// Bits of a slot number inside its page.
-const SLOT_BITS: u32 = 12;
-const _: () = assert!(PAGE_WORDS / CLASS_WORDS[0] <= 1 << SLOT_BITS);
+/// One cache line.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Segment([u64; 8]);
+
+const _: () = assert!(size_of::<Segment>() == 64 && SEGMENT_DATA_WORDS == 7);
 
 /// Hints that the line at `address` will be used; any address is fine, nothing is read.
 #[inline(always)]
@@ -26,98 +32,106 @@ pub(crate) fn prefetch<T>(address: *const T) {
     let _ = address;
 }
 
-/// Pages, each cut into slots of one class.
-#[derive(Default)]
+/// Pages of segments.
 pub(crate) struct Slab {
-    pages: Vec<Box<[u64]>>,
-    classes: [Class; CLASS_WORDS.len()],
+    pages: Vec<Box<[Segment]>>,
+    free: u32,
+    /// Segments of the last page that were never used.
+    uncut: u32,
 }
 
-/// Where the next slot of a class comes from.
-#[derive(Default)]
-struct Class {
-    free: Vec<u32>,
-    /// Page that still has uncut slots, and how many were cut.
-    page: Option<(u32, u32)>,
+impl Default for Slab {
+    fn default() -> Self {
+        Slab {
+            pages: Vec::new(),
+            free: NONE,
+            uncut: 0,
+        }
+    }
 }
 
 impl Slab {
-    /// A slot of `class`; its words are unspecified.
-    pub(super) fn allocate(&mut self, class: u8) -> u32 {
-        let words = CLASS_WORDS[usize::from(class)];
-        let state = &mut self.classes[usize::from(class)];
-        if let Some(slot) = state.free.pop() {
-            return slot;
-        }
-        let per_page = (PAGE_WORDS / words) as u32;
-        let (page, cut) = match state.page {
-            Some((page, cut)) if cut < per_page => (page, cut),
-            _ => {
-                let page = self.pages.len() as u32;
-                assert!(
-                    page < 1 << (32 - SLOT_BITS),
-                    "BUG: slab page number overflows"
-                );
-                self.pages.push(vec![0; PAGE_WORDS].into_boxed_slice());
-                (page, 0)
-            }
+    #[inline(always)]
+    fn at(&mut self, segment: u32) -> &mut Segment {
+        let segment = segment as usize;
+        &mut self.pages[segment / PAGE_SEGMENTS][segment % PAGE_SEGMENTS]
+    }
+
+    /// A segment for the start of a stream; its data words are unspecified.
+    pub(super) fn begin(&mut self) -> u32 {
+        self.extend(NONE)
+    }
+
+    /// A segment that follows `previous`.
+    #[inline]
+    pub(super) fn extend(&mut self, previous: u32) -> u32 {
+        let segment = if self.free != NONE {
+            self.free
+        } else {
+            self.cut()
         };
-        state.page = Some((page, cut + 1));
-        (page << SLOT_BITS) | cut
+        let line = self.at(segment);
+        let next_free = line.0[0] as u32;
+        line.0[0] = u64::from(previous);
+        if self.free != NONE {
+            self.free = next_free;
+        }
+        segment
     }
 
-    /// Gives a slot back.
-    pub(super) fn release(&mut self, slot: u32, class: u8) {
-        self.classes[usize::from(class)].free.push(slot);
+    /// A segment that was never used.
+    fn cut(&mut self) -> u32 {
+        if self.uncut == 0 {
+            assert!(
+                self.pages.len() < NONE as usize / PAGE_SEGMENTS,
+                "BUG: open chunks take more than 256 GiB"
+            );
+            self.pages
+                .push(vec![Segment([0; 8]); PAGE_SEGMENTS].into_boxed_slice());
+            self.uncut = PAGE_SEGMENTS as u32;
+        }
+        let segment = (self.pages.len() * PAGE_SEGMENTS) as u32 - self.uncut;
+        self.uncut -= 1;
+        segment
     }
 
-    /// Moves a full slot of `class` into a new one of the next class.
-    pub(super) fn grow(&mut self, slot: u32, class: u8) -> u32 {
-        assert!(
-            usize::from(class) + 1 < CLASS_WORDS.len(),
-            "BUG: an open chunk outgrew the biggest slot"
-        );
-        let to = self.allocate(class + 1);
-        let mut words = [0_u64; CLASS_WORDS[CLASS_WORDS.len() - 1]];
-        let used = CLASS_WORDS[usize::from(class)];
-        words[..used].copy_from_slice(self.words(slot, class));
-        let start = Self::start(to, class + 1);
-        self.pages[(to >> SLOT_BITS) as usize][start..start + used].copy_from_slice(&words[..used]);
-        self.release(slot, class);
-        to
+    /// Gives back a stream of `count` segments that ends with `last`.
+    pub(super) fn release(&mut self, last: u32, count: u8) {
+        let mut first = last;
+        for _ in 1..count {
+            first = self.at(first).0[0] as u32;
+        }
+        let free = self.free;
+        self.at(first).0[0] = u64::from(free);
+        self.free = last;
     }
 
+    /// Sets data word `word` (from 0) of a segment.
     #[inline(always)]
-    fn start(slot: u32, class: u8) -> usize {
-        (slot & ((1 << SLOT_BITS) - 1)) as usize * CLASS_WORDS[usize::from(class)]
+    pub(super) fn set_word(&mut self, segment: u32, word: u8, value: u64) {
+        self.at(segment).0[usize::from(word) + 1] = value;
     }
 
-    /// The words of a slot.
-    pub(super) fn words(&self, slot: u32, class: u8) -> &[u64] {
-        let start = Self::start(slot, class);
-        &self.pages[(slot >> SLOT_BITS) as usize][start..start + CLASS_WORDS[usize::from(class)]]
+    /// The data words of a segment, and the segment before it.
+    #[inline]
+    pub(super) fn segment(&self, segment: u32) -> (&[u64], u32) {
+        let segment = segment as usize;
+        let line = &self.pages[segment / PAGE_SEGMENTS][segment % PAGE_SEGMENTS];
+        (&line.0[1..], line.0[0] as u32)
     }
 
-    /// Sets one word of a slot.
+    /// Address of a segment, for prefetching only.
     #[inline(always)]
-    pub(super) fn set_word(&mut self, slot: u32, class: u8, word: u16, value: u64) {
-        let at = Self::start(slot, class) + usize::from(word);
-        self.pages[(slot >> SLOT_BITS) as usize][at] = value;
-    }
-
-    /// Address of one word, for prefetching only.
-    #[inline(always)]
-    pub(super) fn word_ptr(&self, slot: u32, class: u8, word: u16) -> *const u64 {
-        match self.pages.get((slot >> SLOT_BITS) as usize) {
-            Some(page) => page
-                .as_ptr()
-                .wrapping_add(Self::start(slot, class) + usize::from(word)),
+    pub(super) fn address(&self, segment: u32) -> *const u8 {
+        let segment = segment as usize;
+        match self.pages.get(segment / PAGE_SEGMENTS) {
+            Some(page) => page.as_ptr().wrapping_add(segment % PAGE_SEGMENTS).cast(),
             None => std::ptr::null(),
         }
     }
 
     /// Bytes of all pages.
     pub(super) fn bytes(&self) -> u64 {
-        (self.pages.len() * PAGE_WORDS * 8) as u64
+        (self.pages.len() * PAGE_SEGMENTS * size_of::<Segment>()) as u64
     }
 }

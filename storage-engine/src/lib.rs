@@ -5,6 +5,7 @@
 
 mod head;
 mod index;
+pub mod io;
 pub mod limits;
 pub mod model;
 pub mod shard;

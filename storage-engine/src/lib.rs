@@ -8,6 +8,8 @@ mod index;
 pub mod io;
 pub mod limits;
 pub mod model;
+pub mod runtime;
 pub mod shard;
 pub mod shard_api;
+pub mod store;
 pub mod wal;

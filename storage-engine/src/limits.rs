@@ -12,3 +12,13 @@ pub const WAL_PENDING_BYTES_MAX: usize = 64 << 20;
 pub const SERIES_PER_SHARD_MAX: u32 = 20_000_000;
 /// Query tasks that wait in one shard; one more is dropped, and its query fails.
 pub const TASKS_PER_SHARD_MAX: usize = 4096;
+/// Emptied log segments kept to be written again; more are removed.
+pub const WAL_SPARE_SEGMENTS_MAX: usize = 2;
+/// How long a log that found the disk full waits before it tries again, in nanoseconds.
+pub const WAL_FULL_RETRY_NANOS: u64 = 1_000_000_000;
+/// Messages that a shard takes from its mailbox before a query slice has its turn.
+pub const MAIL_PER_TURN_MAX: usize = 64;
+/// How long a shard with mail may stand still before the watchdog ends the process, in milliseconds.
+pub const WATCHDOG_STALL_MS: u64 = 5_000;
+/// Most shards of a store: more cores than this share the work of these.
+pub const SHARDS_MAX: usize = 1024;

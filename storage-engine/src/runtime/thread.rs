@@ -1,0 +1,149 @@
+//! A shard's thread from start to end: pin, replay, say that it is ready, run under a shell, close the mailbox.
+//!
+//! Promise: whoever waits for the shard hears of its readiness or of its failure; a panic ends the process, because half a store
+//! that goes on would lie, and the log brings everything back.
+
+use super::drive::PublishedStats;
+use super::mailbox::Mailbox;
+use super::{glommio_shell, tokio_shell};
+use crate::io::{Disk, StandardDisk};
+use crate::model::{SeriesRef, TimestampMs};
+use crate::shard::{Shard, ShardConfig};
+use crate::wal::{LogPosition, ReplayProgress, ReplayTarget, Replayed, WalOptions, replay};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// How far a store's start is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct StartState {
+    /// Shards that have replayed.
+    pub(crate) ready: usize,
+    /// Shards that have ended.
+    pub(crate) ended: usize,
+    /// Why the store cannot be used.
+    pub(crate) failure: Option<String>,
+}
+
+/// Which shell a thread runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ShardStart {
+    Tokio,
+    Glommio,
+}
+
+/// What a shard's thread needs.
+pub(crate) struct ShardThread {
+    pub(crate) index: usize,
+    pub(crate) start: ShardStart,
+    pub(crate) core: Option<core_affinity::CoreId>,
+    pub(crate) shard: ShardConfig,
+    pub(crate) wal: WalOptions,
+    pub(crate) sync_interval_nanos: u64,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) stats: Arc<PublishedStats>,
+    pub(crate) progress: Arc<ReplayProgress>,
+    pub(crate) state: watch::Sender<StartState>,
+}
+
+/// Puts replayed records into a shard.
+pub(super) struct IntoShard<'a> {
+    shard: &'a mut Shard,
+    /// Samples whose series nobody defined: their definitions are lost.
+    pub(super) unknown: u64,
+}
+
+impl ReplayTarget for IntoShard<'_> {
+    fn series(&mut self, series: SeriesRef, labels: &[u8]) {
+        let _ = self.shard.replay_series(series, labels);
+    }
+
+    fn samples(&mut self, refs: &[SeriesRef], timestamps: &[TimestampMs], values: &[f64]) {
+        self.unknown += self.shard.replay_samples(refs, timestamps, values).unknown;
+    }
+}
+
+/// Fills an empty shard from its log.
+pub(super) fn replay_shard(
+    disk: &dyn Disk,
+    wal: &WalOptions,
+    shard: &mut Shard,
+    progress: &ReplayProgress,
+) -> io::Result<Replayed> {
+    let dir = &wal.place.dir;
+    disk.create_dir_all(dir)?;
+    for parent in dir.ancestors().skip(1).take(2) {
+        disk.sync_dir(parent)?;
+    }
+    let mut target = IntoShard { shard, unknown: 0 };
+    let replayed = replay(disk, &wal.place, &mut target, progress).map_err(io::Error::other)?;
+    let unknown = target.unknown;
+    if unknown > 0 {
+        tracing::error!(
+            shard = wal.place.shard,
+            samples = unknown,
+            "samples of series whose definition is lost"
+        );
+    }
+    shard.replay_finish(replayed.position.next_lsn - 1);
+    tracing::info!(
+        shard = wal.place.shard,
+        samples = replayed.samples,
+        records_lost = replayed.records_lost,
+        "log replayed"
+    );
+    Ok(replayed)
+}
+
+/// Runs `body`; a panic in it is logged and ends the process.
+pub(super) fn fatal_if_panics(what: &str, body: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(body)).is_err() {
+        tracing::error!(
+            "FATAL: the {what} thread panicked; the process ends, the log brings its data back"
+        );
+        std::process::abort();
+    }
+}
+
+impl ShardThread {
+    /// The whole life of the thread.
+    pub(crate) fn run(self) {
+        fatal_if_panics("shard", || {
+            let outcome = self.live();
+            self.mailbox.close();
+            self.state.send_modify(|state| {
+                state.ended += 1;
+                if let Err(error) = outcome {
+                    let text = format!("shard {}: {error}", self.index);
+                    tracing::error!(error = %text, "a shard cannot run");
+                    state.failure.get_or_insert(text);
+                }
+            });
+        });
+    }
+
+    fn live(&self) -> io::Result<()> {
+        if let Some(core) = self.core
+            && !core_affinity::set_for_current(core)
+        {
+            tracing::warn!(
+                shard = self.index,
+                core = core.id,
+                "the thread could not be pinned"
+            );
+        }
+        let mut shard = Shard::new(self.shard.clone());
+        let replayed = replay_shard(&StandardDisk, &self.wal, &mut shard, &self.progress)?;
+        self.stats.write(shard.stats());
+        self.state.send_modify(|state| state.ready += 1);
+        self.run_shell(&mut shard, replayed.position)
+    }
+
+    fn run_shell(&self, shard: &mut Shard, position: LogPosition) -> io::Result<()> {
+        match self.start {
+            ShardStart::Tokio => tokio_shell::run(self, shard, position),
+            ShardStart::Glommio => glommio_shell::run(self, shard, position),
+        }
+    }
+}

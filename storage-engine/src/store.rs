@@ -1,0 +1,381 @@
+//! A running store: a directory, its shards, and the threads that run them.
+//!
+//! Promise: an append that was answered is kept as [`AckMode`] says, through every end of the process; the number of shards and the identity
+//! of the store are fixed when the directory is made. One process at a time has a directory.
+//!
+//! Not here: what a shard does (`shard`), which series goes where before the routing hash (the gateway).
+
+mod manifest;
+
+use crate::io::{DirLock, Disk, StandardDisk, random_bytes};
+use crate::limits::{SERIES_PER_SHARD_MAX, SHARDS_MAX, WAL_PENDING_BYTES_MAX, WAL_SEGMENT_BYTES};
+use crate::model::ShardId;
+use crate::runtime::{Mail, Mailbox, PublishedStats, Refused, ShardStart, ShardThread, StartState};
+use crate::runtime::{Watchdog, probe_ring};
+use crate::shard::{ShardConfig, ShardStats};
+use crate::shard_api::{
+    AppendBatch, AppendError, AppendMode, AppendOutcome, ShardRunner, ShardTask,
+};
+use crate::wal::{ReplayProgress, WalOptions, WalPlace};
+use manifest::Manifest;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+
+pub use crate::runtime::RuntimeChoice;
+pub use crate::wal::AckMode;
+
+/// Settings of a store.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// The data directory; made if it does not exist.
+    pub path: PathBuf,
+    /// Number of shards of a new directory (`None`: one for each core). An existing directory keeps its number.
+    pub shard_count: Option<usize>,
+    /// Which executor runs the shards.
+    pub runtime: RuntimeChoice,
+    /// When appends are acknowledged.
+    pub ack: AckMode,
+    /// Longest time between a fast acknowledgement and its sync.
+    pub wal_sync_interval: Duration,
+    /// Size of a log segment.
+    pub wal_segment_bytes: u64,
+    /// How much older than the newest sample of its shard a sample may be; `None`: no bound.
+    pub out_of_bounds_window_ms: Option<i64>,
+    /// Most series in one shard.
+    pub series_per_shard_max: u32,
+    /// Pin each shard's thread to a core.
+    pub pin_threads: bool,
+}
+
+impl StoreOptions {
+    /// The defaults for a directory.
+    pub fn new(path: impl Into<PathBuf>) -> StoreOptions {
+        StoreOptions {
+            path: path.into(),
+            shard_count: None,
+            runtime: RuntimeChoice::Auto,
+            ack: AckMode::Durable,
+            wal_sync_interval: Duration::from_millis(200),
+            wal_segment_bytes: WAL_SEGMENT_BYTES,
+            out_of_bounds_window_ms: ShardConfig::default().out_of_bounds_window_ms,
+            series_per_shard_max: SERIES_PER_SHARD_MAX,
+            pin_threads: true,
+        }
+    }
+}
+
+/// Why a store cannot be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process has the directory, or it cannot be locked.
+    #[error("lock DB directory: {0}")]
+    Lock(String),
+    /// The directory cannot be used.
+    #[error("{operation} {path}: {cause}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: String,
+        /// The system's words.
+        cause: String,
+    },
+    /// The manifest cannot be understood.
+    #[error("manifest {path}: {cause}")]
+    Manifest {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        cause: String,
+    },
+    /// The executor that was asked for is not to be had.
+    #[error("runtime glommio: {0}")]
+    Runtime(String),
+    /// A shard could not be brought back.
+    #[error("{0}")]
+    Replay(String),
+    /// Settings that make no sense.
+    #[error("{0}")]
+    Options(String),
+}
+
+/// How far a store's start is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplayState {
+    /// Bytes of log read so far, each counted twice.
+    pub bytes_done: u64,
+    /// Bytes of log known so far, each counted twice.
+    pub bytes_total: u64,
+    /// Shards that are ready.
+    pub shards_ready: usize,
+}
+
+struct ShardHandle {
+    mailbox: Arc<Mailbox>,
+    stats: Arc<PublishedStats>,
+    progress: Arc<ReplayProgress>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A running store. Share it by `Arc`; dropping it stops the shards and waits for them.
+pub struct Store {
+    shards: Vec<ShardHandle>,
+    state: watch::Receiver<StartState>,
+    runtime: ShardStart,
+    runtime_reason: String,
+    watchdog: Option<Watchdog>,
+    _lock: DirLock,
+}
+
+impl Store {
+    /// Opens or makes a store and starts its shards, which read their logs in parallel; does not wait for them.
+    pub fn open(options: StoreOptions) -> Result<Store, OpenError> {
+        let dir = options.path.clone();
+        let io_error = |operation: &'static str| {
+            let path = dir.display().to_string();
+            move |error: io::Error| OpenError::Io {
+                operation,
+                path,
+                cause: error.to_string(),
+            }
+        };
+        StandardDisk
+            .create_dir_all(&dir)
+            .map_err(io_error("create"))?;
+        let lock = DirLock::acquire(&dir).map_err(|error| OpenError::Lock(error.to_string()))?;
+        let (runtime, runtime_reason) = choose_runtime(options.runtime)?;
+        let cores = core_affinity::get_core_ids().unwrap_or_default();
+        let shard_count = options.shard_count.unwrap_or_else(|| cores.len().max(1));
+        if shard_count == 0 || shard_count > SHARDS_MAX {
+            let text = format!("the number of shards must be between 1 and {SHARDS_MAX}");
+            return Err(OpenError::Options(text));
+        }
+        let manifest = Manifest::load_or_create(&StandardDisk, &dir, shard_count)?;
+        let hash_seed = u64::from_le_bytes(random_bytes().map_err(io_error("seed"))?);
+        let (state, state_seen) = watch::channel(StartState::default());
+        let mut shards = Vec::new();
+        for index in 0..manifest.shard_count {
+            let core = match options.pin_threads && !cores.is_empty() {
+                true => Some(cores[index % cores.len()]),
+                false => None,
+            };
+            let shard = ShardConfig {
+                shard: ShardId(index as u32),
+                hash_seed,
+                series_max: options.series_per_shard_max,
+                out_of_bounds_window_ms: options.out_of_bounds_window_ms,
+                pending_bytes_max: WAL_PENDING_BYTES_MAX,
+            };
+            let place = WalPlace {
+                dir: dir.join(format!("shard-{index:03}")).join("wal"),
+                store_id: manifest.store_id,
+                shard: index as u32,
+            };
+            let wal = WalOptions {
+                place,
+                segment_bytes: options.wal_segment_bytes,
+                ack: options.ack,
+            };
+            let handle = ShardHandle {
+                mailbox: Arc::new(Mailbox::new()),
+                stats: Arc::default(),
+                progress: Arc::default(),
+                thread: Mutex::new(None),
+            };
+            let thread = ShardThread {
+                index,
+                start: runtime,
+                core,
+                shard,
+                wal,
+                sync_interval_nanos: options.wal_sync_interval.as_nanos() as u64,
+                mailbox: Arc::clone(&handle.mailbox),
+                stats: Arc::clone(&handle.stats),
+                progress: Arc::clone(&handle.progress),
+                state: state.clone(),
+            };
+            let name = format!("shard-{index}");
+            let thread = std::thread::Builder::new()
+                .name(name)
+                .spawn(move || thread.run());
+            *lock_thread(&handle.thread) = Some(thread.map_err(io_error("start a thread for"))?);
+            shards.push(handle);
+        }
+        let mailboxes = shards
+            .iter()
+            .map(|shard| Arc::clone(&shard.mailbox))
+            .collect();
+        let watchdog = Watchdog::start(mailboxes).map_err(io_error("start a thread for"))?;
+        Ok(Store {
+            shards,
+            state: state_seen,
+            runtime,
+            runtime_reason,
+            watchdog: Some(watchdog),
+            _lock: lock,
+        })
+    }
+
+    /// Waits until every shard has read its log.
+    pub async fn wait_ready(&self) -> Result<(), OpenError> {
+        let mut state = self.state.clone();
+        let count = self.shards.len();
+        let seen = state
+            .wait_for(|state| state.ready == count || state.failure.is_some())
+            .await;
+        match seen {
+            Ok(state) => match &state.failure {
+                Some(failure) => Err(OpenError::Replay(failure.clone())),
+                None => Ok(()),
+            },
+            Err(_) => Err(OpenError::Replay("the shards have ended".to_owned())),
+        }
+    }
+
+    /// How far the shards are with reading their logs.
+    pub fn replay_progress(&self) -> ReplayState {
+        let sum = |counter: fn(&ReplayProgress) -> &std::sync::atomic::AtomicU64| {
+            self.shards
+                .iter()
+                .map(|s| counter(&s.progress).load(Ordering::Relaxed))
+                .sum()
+        };
+        ReplayState {
+            bytes_done: sum(|progress| &progress.bytes_done),
+            bytes_total: sum(|progress| &progress.bytes_total),
+            shards_ready: self.state.borrow().ready,
+        }
+    }
+
+    /// Number of shards; fixed for the life of the directory.
+    pub fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// The shard of a series, by [`crate::model::Labels::route_hash`].
+    pub fn shard_of(&self, route_hash: u64) -> usize {
+        ((u128::from(route_hash) * self.shards.len() as u128) >> 64) as usize
+    }
+
+    /// Hands a batch to a shard and waits for its answer. A full mailbox is [`AppendError::Overloaded`], at once.
+    pub async fn append(
+        &self,
+        shard: usize,
+        batch: AppendBatch,
+        mode: AppendMode,
+    ) -> Result<AppendOutcome, AppendError> {
+        let (reply, answer) = oneshot::channel();
+        let mail = Mail::Append {
+            batch: Box::new(batch),
+            mode,
+            reply,
+        };
+        match self.mailbox(shard).push(mail) {
+            Ok(()) => answer.await.unwrap_or(Err(AppendError::Stopped)),
+            Err(Refused::Full(_)) => Err(AppendError::Overloaded),
+            Err(Refused::Closed(_)) => Err(AppendError::Stopped),
+        }
+    }
+
+    fn mailbox(&self, shard: usize) -> &Mailbox {
+        let count = self.shards.len();
+        assert!(shard < count, "BUG: shard {shard} of {count}");
+        &self.shards[shard].mailbox
+    }
+
+    /// Numbers of each shard, about a second old at most.
+    pub fn stats(&self) -> Vec<ShardStats> {
+        self.shards.iter().map(|shard| shard.stats.read()).collect()
+    }
+
+    /// The executor that runs the shards: `tokio` or `glommio`.
+    pub fn runtime_name(&self) -> &'static str {
+        match self.runtime {
+            ShardStart::Tokio => "tokio",
+            ShardStart::Glommio => "glommio",
+        }
+    }
+
+    /// Why it is that one.
+    pub fn runtime_reason(&self) -> &str {
+        &self.runtime_reason
+    }
+
+    /// Stops the shards after they have kept their promises, and waits for that. Later appends are [`AppendError::Stopped`].
+    pub async fn shutdown(&self) {
+        self.request_stop();
+        let mut state = self.state.clone();
+        let count = self.shards.len();
+        // An error means that all senders, and so all threads, are gone.
+        let _ = state.wait_for(|state| state.ended == count).await;
+        self.join();
+    }
+
+    fn request_stop(&self) {
+        for shard in &self.shards {
+            shard.mailbox.request_stop();
+        }
+    }
+
+    fn join(&self) {
+        for shard in &self.shards {
+            let thread = lock_thread(&shard.thread).take();
+            if let Some(thread) = thread {
+                // A panic in the thread has ended the process already.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.request_stop();
+        self.join();
+        self.watchdog = None;
+    }
+}
+
+impl ShardRunner for Store {
+    fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+
+    fn submit(&self, shard: usize, task: Box<dyn ShardTask>) -> Result<(), Box<dyn ShardTask>> {
+        match self.mailbox(shard).push(Mail::Task(task)) {
+            Ok(()) => Ok(()),
+            Err(Refused::Full(Mail::Task(task)) | Refused::Closed(Mail::Task(task))) => Err(task),
+            Err(_) => unreachable!("BUG: a mailbox gives back what it was given"),
+        }
+    }
+}
+
+fn lock_thread(
+    thread: &Mutex<Option<JoinHandle<()>>>,
+) -> std::sync::MutexGuard<'_, Option<JoinHandle<()>>> {
+    thread.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Which shell runs, and why. See docs/decisions/0003-shell-choice.md.
+fn choose_runtime(choice: RuntimeChoice) -> Result<(ShardStart, String), OpenError> {
+    match choice {
+        RuntimeChoice::Tokio => Ok((ShardStart::Tokio, "asked for".to_owned())),
+        RuntimeChoice::Glommio => match probe_ring() {
+            Ok(()) => Ok((ShardStart::Glommio, "asked for".to_owned())),
+            Err(reason) => Err(OpenError::Runtime(reason.to_string())),
+        },
+        RuntimeChoice::Auto => {
+            let reason = match probe_ring() {
+                Ok(()) => "preferred".to_owned(),
+                Err(reason) => reason.to_string(),
+            };
+            Ok((ShardStart::Tokio, reason))
+        }
+    }
+}

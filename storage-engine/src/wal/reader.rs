@@ -1,0 +1,140 @@
+//! Segment reader: finds the records in a segment's bytes, whatever has happened to some of them.
+//!
+//! Promise: yields no record whose checksum fails; a bad payload costs that record, a bad header costs that record, because the reader
+//! tries every aligned offset behind it. What is not a record (padding, damage, an earlier life of the file) is passed over.
+//! Not here: which of the records count (`wal::replay`).
+
+use super::format::{
+    HeaderError, RECORD_ALIGNMENT, RECORD_HEADER_BYTES, RecordHeader, SegmentSeal, read_header,
+};
+use crate::io::DiskFile;
+use std::io;
+
+/// Bytes read at once.
+const WINDOW_BYTES: usize = 1 << 20;
+/// What is given up when a read fails: a page, as the kernel reads them.
+const UNREADABLE_BYTES: usize = 4096;
+
+/// A part of a file in memory that moves along.
+pub(super) struct Window<'a> {
+    file: &'a dyn DiskFile,
+    file_bytes: u64,
+    start: u64,
+    content: Vec<u8>,
+    /// Bytes that the disk would not give; they read as zeros.
+    pub(super) unreadable_bytes: u64,
+}
+
+impl<'a> Window<'a> {
+    pub(super) fn new(file: &'a dyn DiskFile) -> io::Result<Window<'a>> {
+        let file_bytes = file.size()?;
+        Ok(Window {
+            file,
+            file_bytes,
+            start: 0,
+            content: Vec::new(),
+            unreadable_bytes: 0,
+        })
+    }
+
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
+    /// The bytes `offset..offset + bytes`; `None` beyond the end of the file.
+    pub(super) fn get(&mut self, offset: u64, bytes: usize) -> io::Result<Option<&[u8]>> {
+        let end = offset + bytes as u64;
+        if end > self.file_bytes {
+            return Ok(None);
+        }
+        if offset < self.start || end > self.start + self.content.len() as u64 {
+            self.load(offset, bytes.max(WINDOW_BYTES))?;
+        }
+        let at = (offset - self.start) as usize;
+        // The file may have shrunk under us; then what it held is gone.
+        Ok(self.content.get(at..at + bytes))
+    }
+
+    fn load(&mut self, offset: u64, bytes: usize) -> io::Result<()> {
+        let bytes = bytes.min((self.file_bytes - offset) as usize);
+        self.start = offset;
+        self.content.resize(bytes, 0);
+        match self.file.read_at(offset, &mut self.content) {
+            Ok(read) => self.content.truncate(read),
+            Err(error) if error.raw_os_error() == Some(libc::EIO) => self.load_readable(offset),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Page by page, zeros for the pages that cannot be read.
+    fn load_readable(&mut self, offset: u64) {
+        let mut unreadable = 0;
+        for (index, page) in self.content.chunks_mut(UNREADABLE_BYTES).enumerate() {
+            let at = offset + (index * UNREADABLE_BYTES) as u64;
+            if self.file.read_at(at, page).is_err() {
+                page.fill(0);
+                unreadable += page.len() as u64;
+            }
+        }
+        self.unreadable_bytes += unreadable;
+    }
+}
+
+/// A record whose checksums are right.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FoundRecord {
+    pub(super) offset: u64,
+    pub(super) header: RecordHeader,
+}
+
+impl FoundRecord {
+    /// Where the next record may begin.
+    pub(super) fn end(&self) -> u64 {
+        self.offset + self.header.record_bytes() as u64
+    }
+
+    /// The payload, if it (still) has its checksum.
+    pub(super) fn payload<'w>(&self, window: &'w mut Window<'_>) -> io::Result<Option<&'w [u8]>> {
+        let start = self.offset + RECORD_HEADER_BYTES as u64;
+        let payload = window.get(start, self.header.payload_bytes as usize)?;
+        Ok(payload.filter(|payload| self.header.payload_matches(payload)))
+    }
+}
+
+/// Why a segment cannot be read.
+#[derive(Debug)]
+pub(super) enum ScanError {
+    Read(io::Error),
+    NewerVersion(u8),
+}
+
+/// Calls `visit` for each sound record of a segment, in order.
+pub(super) fn scan(
+    window: &mut Window<'_>,
+    seal: SegmentSeal,
+    visit: &mut dyn FnMut(FoundRecord),
+) -> Result<(), ScanError> {
+    let mut offset = 0;
+    while let Some(bytes) = window
+        .get(offset, RECORD_HEADER_BYTES)
+        .map_err(ScanError::Read)?
+    {
+        let bytes = bytes
+            .first_chunk()
+            .expect("BUG: the window gives what is asked for");
+        match read_header(bytes, seal, offset) {
+            Ok(header) => {
+                let record = FoundRecord { offset, header };
+                let sound = record.payload(window).map_err(ScanError::Read)?.is_some();
+                if sound {
+                    visit(record);
+                }
+                offset = record.end();
+            }
+            Err(HeaderError::NotARecord) => offset += RECORD_ALIGNMENT as u64,
+            Err(HeaderError::NewerVersion { got }) => return Err(ScanError::NewerVersion(got)),
+        }
+    }
+    Ok(())
+}

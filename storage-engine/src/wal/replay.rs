@@ -1,0 +1,401 @@
+//! Replay: from the segments of a log to the series and samples that were appended, and to the place where the log goes on.
+//!
+//! Promise: what comes back is a subset of what was appended, and without damage a prefix of it that holds everything acknowledged.
+//! A record that is missing before a point that was known to be durable is damage: it is counted, logged, and what follows is kept.
+//! A record that is missing after that point was never durable (the power failed): what follows it is cut off, so that there is no hole.
+//!
+//! All series definitions are read before any sample, because a definition that was lost is found again in its echo.
+//! Not here: finding records in bytes (`wal::reader`), the head.
+
+use super::format::{DecodedSamples, PayloadError, RecordKind, decode_samples, decode_series};
+use super::reader::{FoundRecord, ScanError, Window, scan};
+use super::segment::{SegmentFile, WalPlace, parse_name};
+use super::writer::LogPosition;
+use crate::io::{Access, Disk};
+use crate::model::{SeriesRef, TimestampMs};
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Who takes what a log gives back.
+pub trait ReplayTarget {
+    /// One series definition; it may come more than once.
+    fn series(&mut self, series: SeriesRef, labels: &[u8]);
+    /// The samples of one record.
+    fn samples(&mut self, refs: &[SeriesRef], timestamps: &[TimestampMs], values: &[f64]);
+}
+
+/// How far a replay is, for others to look at while it runs.
+#[derive(Debug, Default)]
+pub struct ReplayProgress {
+    /// Bytes to read, each segment twice.
+    pub bytes_total: AtomicU64,
+    /// Bytes read so far.
+    pub bytes_done: AtomicU64,
+}
+
+/// Records that are gone although they had been durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// Segment of the first sound record behind the damage.
+    pub sequence: u32,
+    /// Offset of that record: the damage lies before it.
+    pub offset: u64,
+    /// First number that is missing.
+    pub lsn_first: u64,
+    /// Last number that is missing.
+    pub lsn_last: u64,
+}
+
+/// What a replay did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replayed {
+    /// Where the log goes on.
+    pub position: LogPosition,
+    /// Samples given to the target.
+    pub samples: u64,
+    /// Records lost to damage.
+    pub records_lost: u64,
+    /// Sound records that were cut off behind a hole in what had not become durable.
+    pub records_cut: u64,
+    /// Bytes that the disk would not give.
+    pub unreadable_bytes: u64,
+    /// Where damage was.
+    pub damage: Vec<Damage>,
+}
+
+/// Why a log cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// The disk refuses.
+    #[error("replay {path}: {cause}")]
+    Io {
+        /// File or directory.
+        path: String,
+        /// The system's error.
+        cause: io::Error,
+    },
+    /// Written by a later version of this program.
+    #[error("replay {path}: record format version {got} is newer than this program knows")]
+    NewerVersion {
+        /// The segment.
+        path: String,
+        /// The version found.
+        got: u8,
+    },
+    /// A record with a right checksum that cannot be decoded.
+    #[error("replay {path} at offset {offset}: {cause}")]
+    Payload {
+        /// The segment.
+        path: String,
+        /// Where the record begins.
+        offset: u64,
+        /// What is wrong.
+        cause: PayloadError,
+    },
+}
+
+/// One segment and its sound records.
+struct Segment {
+    sequence: u32,
+    bytes: u64,
+    records: Vec<FoundRecord>,
+}
+
+/// One pass over a log's directory.
+struct Replay<'a> {
+    disk: &'a dyn Disk,
+    place: &'a WalPlace,
+    progress: &'a ReplayProgress,
+    replayed: Replayed,
+}
+
+/// Reads the log at `place` into `target`, repairs its tail, and says where it goes on.
+pub fn replay(
+    disk: &dyn Disk,
+    place: &WalPlace,
+    target: &mut dyn ReplayTarget,
+    progress: &ReplayProgress,
+) -> Result<Replayed, ReplayError> {
+    let position = LogPosition {
+        next_sequence: 1,
+        next_lsn: 1,
+        spares: Vec::new(),
+        closed: Vec::new(),
+    };
+    let replayed = Replayed {
+        position,
+        samples: 0,
+        records_lost: 0,
+        records_cut: 0,
+        unreadable_bytes: 0,
+        damage: Vec::new(),
+    };
+    let mut replay = Replay {
+        disk,
+        place,
+        progress,
+        replayed,
+    };
+    let mut segments = replay.find()?;
+    let synced_lsn = replay.cut_at_hole(&mut segments);
+    replay.repair_tail(&segments, synced_lsn)?;
+    for segment in &segments {
+        replay.read_series(segment, target)?;
+    }
+    for segment in &segments {
+        replay.read_samples(segment, target)?;
+    }
+    Ok(replay.replayed)
+}
+
+impl Replay<'_> {
+    fn io_error(&self, sequence: u32) -> impl Fn(io::Error) -> ReplayError + use<> {
+        let path = self.place.segment_path(sequence).display().to_string();
+        move |cause| ReplayError::Io {
+            path: path.clone(),
+            cause,
+        }
+    }
+
+    fn dir_error(&self) -> impl Fn(io::Error) -> ReplayError + use<> {
+        let path = self.place.dir.display().to_string();
+        move |cause| ReplayError::Io {
+            path: path.clone(),
+            cause,
+        }
+    }
+
+    /// Lists the segments and finds their sound records, each number once.
+    fn find(&mut self) -> Result<Vec<Segment>, ReplayError> {
+        let mut sequences = Vec::new();
+        for name in self.disk.list(&self.place.dir).map_err(self.dir_error())? {
+            match parse_name(&name) {
+                Some(SegmentFile::Log(sequence)) => sequences.push(sequence),
+                Some(SegmentFile::Spare(sequence)) => {
+                    self.replayed.position.spares.push(sequence);
+                }
+                None => {}
+            }
+        }
+        sequences.sort_unstable();
+        let mut files = Vec::new();
+        for &sequence in &sequences {
+            let path = self.place.segment_path(sequence);
+            let file = self
+                .disk
+                .open(&path, Access::Buffered)
+                .map_err(self.io_error(sequence))?;
+            let bytes = file.size().map_err(self.io_error(sequence))?;
+            self.progress
+                .bytes_total
+                .fetch_add(2 * bytes, Ordering::Relaxed);
+            files.push((sequence, file));
+        }
+        let mut segments = Vec::new();
+        let mut last_lsn = 0;
+        for (sequence, file) in files {
+            let mut window = Window::new(&*file).map_err(self.io_error(sequence))?;
+            let mut records = Vec::new();
+            let scanned = scan(&mut window, self.place.seal(sequence), &mut |record| {
+                // A number that was seen already is a copy; the first one counts.
+                if record.header.lsn > last_lsn {
+                    last_lsn = record.header.lsn;
+                    records.push(record);
+                }
+            });
+            scanned.map_err(|error| match error {
+                ScanError::Read(cause) => self.io_error(sequence)(cause),
+                ScanError::NewerVersion(got) => ReplayError::NewerVersion {
+                    path: self.place.segment_path(sequence).display().to_string(),
+                    got,
+                },
+            })?;
+            let bytes = window.file_bytes();
+            self.replayed.unreadable_bytes += window.unreadable_bytes;
+            self.progress.bytes_done.fetch_add(bytes, Ordering::Relaxed);
+            segments.push(Segment {
+                sequence,
+                bytes,
+                records,
+            });
+        }
+        Ok(segments)
+    }
+
+    /// Drops what lies behind the first gap that no later record calls durable; notes the gaps before. Returns how far the log says
+    /// that it is durable.
+    fn cut_at_hole(&mut self, segments: &mut [Segment]) -> u64 {
+        let records = segments.iter().flat_map(|segment| &segment.records);
+        let synced_lsn = records
+            .map(|record| record.header.synced_lsn)
+            .max()
+            .unwrap_or(0);
+        let mut expected: Option<u64> = None;
+        let mut cut = false;
+        for segment in segments {
+            let sequence = segment.sequence;
+            let damage = &mut self.replayed.damage;
+            let cut_count = &mut self.replayed.records_cut;
+            segment.records.retain(|record| {
+                let lsn = record.header.lsn;
+                let gap = expected.filter(|&expected| expected < lsn);
+                cut |= gap.is_some() && lsn - 1 > synced_lsn;
+                if cut {
+                    *cut_count += 1;
+                    return false;
+                }
+                if let Some(lsn_first) = gap {
+                    let lsn_last = lsn - 1;
+                    damage.push(Damage {
+                        sequence,
+                        offset: record.offset,
+                        lsn_first,
+                        lsn_last,
+                    });
+                }
+                expected = Some(lsn + 1);
+                true
+            });
+        }
+        for damage in &self.replayed.damage {
+            let lost = damage.lsn_last - damage.lsn_first + 1;
+            self.replayed.records_lost += lost;
+            let path = self.place.segment_path(damage.sequence);
+            tracing::error!(
+                path = %path.display(), before_offset = damage.offset, records = lost,
+                "damaged log records are lost; everything after them is kept"
+            );
+        }
+        if self.replayed.records_cut > 0 {
+            tracing::warn!(
+                dir = %self.place.dir.display(), records = self.replayed.records_cut,
+                "log records behind the end of what had become durable are cut off"
+            );
+        }
+        let position = &mut self.replayed.position;
+        position.next_lsn = expected.unwrap_or(1);
+        synced_lsn
+    }
+
+    /// Makes durable what is kept, and makes unreadable for ever what is not: otherwise bytes that could not be read today might come back
+    /// tomorrow beside newer records with the same numbers.
+    fn repair_tail(&mut self, segments: &[Segment], synced_lsn: u64) -> Result<(), ReplayError> {
+        let last_kept = segments
+            .iter()
+            .rposition(|segment| !segment.records.is_empty());
+        let mut changed = false;
+        for (index, segment) in segments.iter().enumerate() {
+            let sequence = segment.sequence;
+            let path = self.place.segment_path(sequence);
+            let position = &mut self.replayed.position;
+            position.next_sequence = position.next_sequence.max(sequence.saturating_add(1));
+            let last = segment.records.last();
+            if last_kept.is_none_or(|last_kept| index > last_kept) {
+                self.set_aside(segment)?;
+                self.progress
+                    .bytes_done
+                    .fetch_add(segment.bytes, Ordering::Relaxed);
+                changed = true;
+                continue;
+            }
+            let last_lsn = last.map_or(0, |record| record.header.lsn);
+            position.closed.push((sequence, last_lsn));
+            let error = self.io_error(sequence);
+            let end = last.map_or(0, FoundRecord::end);
+            let cut = last_kept == Some(index) && end < segment.bytes;
+            if cut || last_lsn > synced_lsn {
+                let file = self.disk.open(&path, Access::Buffered).map_err(&error)?;
+                if cut {
+                    file.set_size(end).map_err(&error)?;
+                }
+                file.sync().map_err(&error)?;
+            }
+        }
+        // A name may be as young as the bytes behind it.
+        let unsynced = self.replayed.position.next_lsn > synced_lsn + 1;
+        if changed || unsynced {
+            self.disk
+                .sync_dir(&self.place.dir)
+                .map_err(self.dir_error())?;
+        }
+        Ok(())
+    }
+
+    /// Takes a segment without a record that counts out of the log. Its bytes are kept for a person to look at: a wrong identity in the
+    /// manifest makes every record look like that.
+    fn set_aside(&self, segment: &Segment) -> Result<(), ReplayError> {
+        let path = self.place.segment_path(segment.sequence);
+        let done = if segment.bytes == 0 {
+            self.disk.remove(&path)
+        } else {
+            let aside = path.with_extension("cut");
+            tracing::warn!(path = %aside.display(), "a log segment without usable records is set aside");
+            self.disk.rename(&path, &aside)
+        };
+        done.map_err(self.io_error(segment.sequence))
+    }
+
+    /// Calls `visit` with the payload of each record of one kind.
+    fn visit_payloads(
+        &mut self,
+        segment: &Segment,
+        kind: RecordKind,
+        visit: &mut dyn FnMut(&[u8]) -> Result<(), PayloadError>,
+    ) -> Result<(), ReplayError> {
+        let mut records = segment
+            .records
+            .iter()
+            .filter(|r| r.header.kind == kind)
+            .peekable();
+        if records.peek().is_none() {
+            return Ok(());
+        }
+        let error = self.io_error(segment.sequence);
+        let path = self.place.segment_path(segment.sequence);
+        let file = self.disk.open(&path, Access::Buffered).map_err(&error)?;
+        let mut window = Window::new(&*file).map_err(&error)?;
+        for record in records {
+            match record.payload(&mut window).map_err(&error)? {
+                Some(payload) => visit(payload).map_err(|cause| ReplayError::Payload {
+                    path: path.display().to_string(),
+                    offset: record.offset,
+                    cause,
+                })?,
+                // It was sound a moment ago: the disk reads one thing now and another then.
+                None => self.replayed.records_lost += 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn read_series(
+        &mut self,
+        segment: &Segment,
+        target: &mut dyn ReplayTarget,
+    ) -> Result<(), ReplayError> {
+        self.visit_payloads(segment, RecordKind::Series, &mut |payload| {
+            decode_series(payload, &mut |series, labels| target.series(series, labels))
+        })
+    }
+
+    fn read_samples(
+        &mut self,
+        segment: &Segment,
+        target: &mut dyn ReplayTarget,
+    ) -> Result<(), ReplayError> {
+        let mut columns = DecodedSamples::default();
+        let mut samples = 0;
+        self.visit_payloads(segment, RecordKind::Samples, &mut |payload| {
+            decode_samples(payload, &mut columns)?;
+            samples += columns.refs.len() as u64;
+            target.samples(&columns.refs, &columns.timestamps, &columns.values);
+            Ok(())
+        })?;
+        self.replayed.samples += samples;
+        self.progress
+            .bytes_done
+            .fetch_add(segment.bytes, Ordering::Relaxed);
+        Ok(())
+    }
+}

@@ -1,0 +1,369 @@
+//! The end of the log: numbers records, binds them to their place, puts them on disk in whole, aligned units.
+//!
+//! Promise: when [`WalWriter::commit`] returns, the bytes are with the kernel (fast) or durable (durable). After a failed sync nothing is
+//! written any more: the kernel may have dropped the pages and would call the next sync a success. A full disk is waited out: the
+//! same unit goes to the same place later, so nothing is written twice.
+//!
+//! Not here: which thread or executor this runs on (`runtime::log`), what commits hold (the shard).
+
+use super::format::{
+    RECORD_HEADER_BYTES, Stamp, encode_mark_record, encoded_record_bytes, stamp_record,
+};
+use super::segment::WalPlace;
+use crate::io::{AlignedBytes, LogDisk, is_full};
+use crate::limits::WAL_SPARE_SEGMENTS_MAX;
+use std::collections::VecDeque;
+use std::io;
+
+/// When an append is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AckMode {
+    /// When it is on stable storage: survives loss of power.
+    #[default]
+    Durable,
+    /// When the kernel has it: survives the death of the process; a sync follows within the sync interval.
+    Fast,
+}
+
+/// Settings of a log's end.
+#[derive(Debug, Clone)]
+pub struct WalOptions {
+    /// Where, and whose.
+    pub place: WalPlace,
+    /// Size at which a segment is closed; a larger commit gets a segment of its own.
+    pub segment_bytes: u64,
+    /// The promise.
+    pub ack: AckMode,
+}
+
+/// Where a log goes on: what a replay found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPosition {
+    /// Segment to begin with; an old one is never continued.
+    pub next_sequence: u32,
+    /// Number of the next record. All before it are durable.
+    pub next_lsn: u64,
+    /// Spare segments.
+    pub spares: Vec<u32>,
+    /// Segments with records: sequence and number of the last record.
+    pub closed: Vec<(u32, u64)>,
+}
+
+/// Why bytes were not logged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WalError {
+    /// No room; [`WalWriter::try_reopen`] says when there is.
+    #[error("no space left on the device of {path}: writes are refused until there is room")]
+    Full {
+        /// The segment.
+        path: String,
+    },
+    /// The disk failed; this log writes nothing more until the process is started again.
+    #[error("{operation} {path}: {cause}; nothing more is written until a restart")]
+    Failed {
+        /// What was tried.
+        operation: &'static str,
+        /// On which file.
+        path: String,
+        /// The system's words.
+        cause: String,
+    },
+}
+
+struct Segment<F> {
+    file: F,
+    sequence: u32,
+    /// End of what is written.
+    offset: u64,
+}
+
+/// The end of one shard's log.
+pub struct WalWriter<D: LogDisk> {
+    disk: D,
+    options: WalOptions,
+    segment: Option<Segment<D::File>>,
+    next_sequence: u32,
+    next_lsn: u64,
+    /// All records up to here are durable.
+    synced_lsn: u64,
+    /// The last record written is a mark that says how far the log is durable.
+    marked: bool,
+    /// Bytes of the unit that found no room.
+    full_unit_bytes: usize,
+    error: Option<WalError>,
+    unit: AlignedBytes,
+    spares: Vec<u32>,
+    closed: VecDeque<(u32, u64)>,
+}
+
+impl<D: LogDisk> WalWriter<D> {
+    /// A log that goes on at `position`. Writes nothing yet.
+    pub fn new(disk: D, options: WalOptions, position: LogPosition) -> WalWriter<D> {
+        WalWriter {
+            disk,
+            options,
+            segment: None,
+            next_sequence: position.next_sequence,
+            next_lsn: position.next_lsn,
+            synced_lsn: position.next_lsn - 1,
+            marked: true,
+            full_unit_bytes: 0,
+            error: None,
+            unit: AlignedBytes::default(),
+            spares: position.spares,
+            closed: position.closed.into(),
+        }
+    }
+
+    /// Number of the last record written.
+    pub fn written_lsn(&self) -> u64 {
+        self.next_lsn - 1
+    }
+
+    /// Is there something that only the kernel has?
+    pub fn has_unsynced(&self) -> bool {
+        self.written_lsn() > self.synced_lsn && self.error.is_none()
+    }
+
+    /// Is there something that [`WalWriter::sync`] and [`WalWriter::mark`] would still have to do?
+    pub fn needs_mark(&self) -> bool {
+        !self.marked
+    }
+
+    /// Why nothing can be written, if so.
+    pub fn error(&self) -> Option<&WalError> {
+        self.error.as_ref()
+    }
+
+    /// Writes encoded records (see [`super::format`]) as one unit, and in durable mode makes them durable.
+    pub async fn commit(&mut self, records: &[u8]) -> Result<(), WalError> {
+        if let Some(error) = &self.error {
+            return Err(error.clone());
+        }
+        self.write(records).await?;
+        self.marked = false;
+        match self.options.ack {
+            AckMode::Durable => self.sync().await,
+            AckMode::Fast => Ok(()),
+        }
+    }
+
+    /// Makes durable what is written.
+    pub async fn sync(&mut self) -> Result<(), WalError> {
+        if let Some(error) = &self.error {
+            return Err(error.clone());
+        }
+        if let Some(segment) = &self.segment
+            && self.synced_lsn < self.next_lsn - 1
+        {
+            if let Err(error) = self.disk.sync(&segment.file).await {
+                return Err(self.failed("sync", error));
+            }
+            self.synced_lsn = self.next_lsn - 1;
+        }
+        Ok(())
+    }
+
+    /// Says in the log that all of it is durable, if it is and the log does not say so yet.
+    ///
+    /// A reader takes a gap before a record that was known to be durable for damage, and goes on behind it; a gap after that it takes
+    /// for the loss of power, and stops. The mark moves that border when no further commit does. It is not made durable itself.
+    pub async fn mark(&mut self) {
+        if self.marked || self.has_unsynced() || self.error.is_some() || self.segment.is_none() {
+            return;
+        }
+        let mut record = Vec::new();
+        encode_mark_record(&mut record);
+        self.marked = true;
+        if let Err(WalError::Full { .. }) = self.write(&record).await {
+            // A mark is a courtesy: a commit will say that the disk is full.
+            self.error = None;
+        }
+    }
+
+    /// Syncs, marks, syncs: after this every byte of the log is known to be durable.
+    pub async fn close(mut self) {
+        if self.sync().await.is_ok() {
+            self.mark().await;
+            let _ = self.sync().await;
+        }
+        if let Some(segment) = self.segment.take() {
+            self.disk.close(segment.file).await;
+        }
+    }
+
+    /// After [`WalError::Full`]: is there room again for the unit that found none? Then commits are taken again.
+    pub async fn try_reopen(&mut self) -> bool {
+        if !matches!(self.error, Some(WalError::Full { .. })) {
+            return false;
+        }
+        self.error = None;
+        let unit_bytes = self.full_unit_bytes;
+        if self.segment.is_none() && self.begin_segment().await.is_err() {
+            return false;
+        }
+        // Zeros in the place of the unit: they are padding to a reader, and the unit will overwrite them.
+        self.unit.clear();
+        self.unit.pad_to(unit_bytes);
+        self.write_unit().await.is_ok()
+    }
+
+    /// Gives up the segments whose records are all older than `lsn`; some are kept to be written again.
+    pub async fn release_before(&mut self, lsn: u64) -> Result<(), WalError> {
+        let mut released = false;
+        while let Some(&(sequence, last_lsn)) = self.closed.front()
+            && last_lsn < lsn
+        {
+            let path = self.options.place.segment_path(sequence);
+            let done = if self.spares.len() < WAL_SPARE_SEGMENTS_MAX {
+                self.spares.push(sequence);
+                let spare = self.options.place.spare_path(sequence);
+                self.disk.rename(&path, &spare).await
+            } else {
+                self.disk.remove(&path).await
+            };
+            if let Err(error) = done {
+                return Err(self.failed("release", error));
+            }
+            self.closed.pop_front();
+            released = true;
+        }
+        if released && let Err(error) = self.disk.sync_dir(&self.options.place.dir).await {
+            return Err(self.failed("sync the directory of", error));
+        }
+        Ok(())
+    }
+
+    /// Writes records as one unit at the end, in a new segment if they no longer fit.
+    async fn write(&mut self, records: &[u8]) -> Result<(), WalError> {
+        let alignment = self.disk.alignment();
+        let unit_bytes = (records.len() + RECORD_HEADER_BYTES).next_multiple_of(alignment) as u64;
+        let full = self.segment.as_ref().is_some_and(|segment| {
+            segment.offset > 0 && segment.offset + unit_bytes > self.options.segment_bytes
+        });
+        if full {
+            self.end_segment().await?;
+        }
+        if self.segment.is_none() {
+            self.full_unit_bytes = unit_bytes as usize;
+            self.begin_segment().await?;
+        }
+        let records_in_unit = self.stamp_unit(records);
+        self.full_unit_bytes = self.unit.len();
+        self.write_unit().await?;
+        let segment = self
+            .segment
+            .as_mut()
+            .expect("BUG: a unit was written to a segment");
+        segment.offset += self.unit.len() as u64;
+        self.next_lsn += records_in_unit;
+        Ok(())
+    }
+
+    /// Copies records into the unit buffer, a mark first in a new segment, each with its number and bound to its place.
+    fn stamp_unit(&mut self, records: &[u8]) -> u64 {
+        let segment = self
+            .segment
+            .as_ref()
+            .expect("BUG: stamping needs a segment");
+        self.unit.clear();
+        if segment.offset == 0 {
+            let mut mark = Vec::new();
+            encode_mark_record(&mut mark);
+            self.unit.extend_from_slice(&mark);
+        }
+        self.unit.extend_from_slice(records);
+        let seal = self.options.place.seal(segment.sequence);
+        let (mut at, mut count) = (0, 0);
+        while at < self.unit.len() {
+            let bytes = encoded_record_bytes(&self.unit[at..])
+                .expect("BUG: a commit holds whole encoded records");
+            stamp_record(
+                &mut self.unit[at..at + bytes],
+                Stamp {
+                    seal,
+                    offset: segment.offset + at as u64,
+                    lsn: self.next_lsn + count,
+                    synced_lsn: self.synced_lsn,
+                },
+            );
+            at += bytes;
+            count += 1;
+        }
+        let padded = at.next_multiple_of(self.disk.alignment());
+        self.unit.pad_to(padded);
+        count
+    }
+
+    async fn write_unit(&mut self) -> Result<(), WalError> {
+        let segment = self.segment.as_ref().expect("BUG: writing needs a segment");
+        let unit = std::mem::take(&mut self.unit);
+        let (written, unit) = self.disk.write(&segment.file, segment.offset, unit).await;
+        self.unit = unit;
+        written.map_err(|error| self.failed("write", error))
+    }
+
+    async fn end_segment(&mut self) -> Result<(), WalError> {
+        self.sync().await?;
+        if let Some(segment) = self.segment.take() {
+            self.closed
+                .push_back((segment.sequence, self.written_lsn()));
+            self.disk.close(segment.file).await;
+        }
+        Ok(())
+    }
+
+    async fn begin_segment(&mut self) -> Result<(), WalError> {
+        let sequence = self.next_sequence;
+        let path = self.options.place.segment_path(sequence);
+        let opened = match self.spares.pop() {
+            Some(spare) => {
+                let source = self.options.place.spare_path(spare);
+                match self.disk.rename(&source, &path).await {
+                    Ok(()) => self.disk.reuse(&path).await,
+                    Err(error) => Err(error),
+                }
+            }
+            None => self.disk.create(&path).await,
+        };
+        let file = opened.map_err(|error| self.failed("open", error))?;
+        if let Err(error) = self.disk.sync_dir(&self.options.place.dir).await {
+            self.disk.close(file).await;
+            return Err(self.failed("sync the directory of", error));
+        }
+        self.segment = Some(Segment {
+            file,
+            sequence,
+            offset: 0,
+        });
+        self.next_sequence += 1;
+        Ok(())
+    }
+
+    /// Remembers why the log cannot go on.
+    fn failed(&mut self, operation: &'static str, error: io::Error) -> WalError {
+        let sequence = self
+            .segment
+            .as_ref()
+            .map_or(self.next_sequence, |s| s.sequence);
+        let path = self
+            .options
+            .place
+            .segment_path(sequence)
+            .display()
+            .to_string();
+        // A sync that finds no room has lost pages: only a write or a new file can be tried again.
+        let retriable = matches!(operation, "write" | "open");
+        let error = match retriable && is_full(&error) {
+            true => WalError::Full { path },
+            false => WalError::Failed {
+                operation,
+                path,
+                cause: error.to_string(),
+            },
+        };
+        self.error = Some(error.clone());
+        error
+    }
+}

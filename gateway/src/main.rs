@@ -1,2 +1,44 @@
-//! ferula-gateway
-fn main() {}
+//! The binary `ferula`: a command line in, an exit code out.
+
+use gateway::cli::{self, Ask};
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let given = match cli::parse(std::env::args().skip(1)) {
+        Ok(given) => given,
+        Err(error) => {
+            complain(&format!("ferula: error: {error}, try --help\n"));
+            return ExitCode::from(2);
+        }
+    };
+    if let Some(ask) = given.ask {
+        say(&match ask {
+            Ask::Help => cli::help(false),
+            Ask::HelpLong => cli::help(true),
+            Ask::Version => cli::version(),
+            Ask::Documentation => cli::documentation(),
+        });
+        return ExitCode::SUCCESS;
+    }
+    let flags = match cli::Flags::new(&given) {
+        Ok(flags) => flags,
+        Err(error) => {
+            complain(&format!("ferula: error: {error}\n"));
+            return ExitCode::from(error.exit_code());
+        }
+    };
+    gateway::logging::init(flags.log_level, flags.log_format);
+    ExitCode::SUCCESS
+}
+
+/// To standard output; a reader that went away is no reason to fail.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// To standard error, where the log is not set up yet.
+fn complain(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}

@@ -1,0 +1,9 @@
+//! The gateway: command line, configuration, logging, HTTP, and the wiring of the other rooms into one process.
+//!
+//! The binary `ferula` is a thin `main` over [`app`]. Not here: storage, decoding, evaluation.
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod limits;
+pub mod logging;

@@ -1,0 +1,29 @@
+//! Every bound of this crate, with what happens at it.
+
+/// Longest form body of an API request in bytes (Go's `ParseForm` bound); a longer one is refused.
+pub const FORM_BYTES_MAX: usize = 10 << 20;
+
+/// Longest configuration file in bytes; a longer one is refused at load.
+pub const CONFIG_FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// Deepest nesting of a configuration document; a deeper one is refused, as recursion follows the nesting.
+pub const CONFIG_NESTING_MAX: usize = 100;
+
+/// Most nodes of a configuration document after aliases are followed; beyond it the file is refused. A few lines of aliases of
+/// aliases could otherwise fill the memory.
+pub const CONFIG_NODES_MAX: usize = 5_000_000;
+
+/// Deepest nesting of `@file` arguments on the command line; beyond it the start is refused (a file may name itself).
+pub const ARGS_FILE_NESTING_MAX: usize = 10;
+
+/// Longest `@file` of arguments in bytes; a longer one is refused.
+pub const ARGS_FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Reload requests that may wait for the one in progress; a further one is answered with an error.
+pub const RELOADS_WAITING_MAX: usize = 64;
+
+/// File descriptors that the process asks for at start; the hard limit of the system wins.
+pub const OPEN_FILES_WANTED: u64 = 1 << 20;
+
+/// How long stopping workers may take before the process goes on to close the store without them.
+pub const SHUTDOWN_DRAIN_MAX: std::time::Duration = std::time::Duration::from_secs(15);

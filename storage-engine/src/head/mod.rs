@@ -96,10 +96,6 @@ impl Lines {
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Hot> {
-        self.pages.iter().flat_map(|page| page.iter())
-    }
-
     fn bytes(&self) -> usize {
         self.pages.len() * size_of::<[Hot; PAGE_LINES]>()
     }
@@ -114,6 +110,7 @@ pub(crate) struct Head {
     slab: Slab,
     sealed: Sealed,
     samples: u64,
+    open_chunks: u64,
     time_min: Option<TimestampMs>,
     time_max: Option<TimestampMs>,
 }
@@ -183,9 +180,12 @@ impl Head {
             }
         } else if hot.must_cut(t) {
             self.sealed.seal(hot, &mut self.slab);
+            self.open_chunks -= 1;
         }
+        self.open_chunks += u64::from(hot.count == 0);
         if hot.push(t, bits, &mut self.slab) == Appended::Full {
             self.sealed.seal(hot, &mut self.slab);
+            self.open_chunks -= 1;
         }
         self.samples += 1;
         if self.time_max.is_none_or(|max| t > max) {
@@ -281,8 +281,7 @@ impl Head {
 
     /// Chunks of all series, open ones included.
     pub(crate) fn chunk_count(&self) -> u64 {
-        let open = self.hot.iter().filter(|h| h.count > 0).count() as u64;
-        open + self.sealed.chunk_count()
+        self.open_chunks + self.sealed.chunk_count()
     }
 
     /// May another chunk be sealed without passing the bound of the arena?

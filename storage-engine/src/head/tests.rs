@@ -97,6 +97,7 @@ fn constants_need_no_slot() {
     }
     assert_eq!(head.sizes().open_bytes, 0);
     assert_eq!(head.sizes().sealed_chunks, 8);
+    assert_eq!(head.chunk_count(), 9);
     let mut out = SampleColumns::default();
     head.read(0, ALL, &mut out);
     assert_eq!(out.len(), 1000);

@@ -22,6 +22,8 @@ pub(crate) struct Identity {
     table: HashTable<Entry>,
     seed: u64,
     scratch: Vec<u32>,
+    /// Bytes of the schemas and their table, roughly.
+    schema_bytes: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -41,6 +43,7 @@ impl Identity {
             table: HashTable::new(),
             seed,
             scratch: Vec::new(),
+            schema_bytes: 0,
         }
     }
 
@@ -98,6 +101,8 @@ impl Identity {
             Some(&schema) => schema,
             None => {
                 let schema = self.schemas.len() as u32;
+                // Two copies of the names, and an entry with two pointers in each of vector and table.
+                self.schema_bytes += names.len() as u64 * 8 + 64;
                 self.schemas.push(names.as_slice().into());
                 self.schema_of.insert(names.as_slice().into(), schema);
                 schema
@@ -187,9 +192,8 @@ impl Identity {
 
     /// Bytes held on the heap.
     pub(crate) fn bytes(&self) -> u64 {
-        let schemas: usize = self.schemas.iter().map(|s| s.len() * 8 + 64).sum();
         let own = self.arena.capacity() + self.starts.capacity() * 4 + self.table.allocation_size();
-        (own + schemas) as u64 + self.symbols.bytes()
+        own as u64 + self.schema_bytes + self.symbols.bytes()
     }
 }
 

@@ -1,13 +1,15 @@
 //! Postings: for each label name and value, the slots of the series that carry it.
 //!
 //! A list starts as one slot, becomes a sorted vector, and past [`LIST_SLOTS_MAX`] a roaring bitmap; most values of
-//! most labels have few series, a few have nearly all.
+//! most labels have few series, a few have nearly all. Counts and bytes are kept as lists grow, so asking is cheap.
 
 use hashbrown::HashMap;
 use roaring::RoaringBitmap;
 
 /// Slots that a sorted vector holds before it becomes a bitmap.
 const LIST_SLOTS_MAX: usize = 64;
+/// Slots added to a bitmap between two looks at its real size; two bytes each are assumed meanwhile.
+const MEASURE_EVERY: u32 = 4096;
 
 /// Ascending slots.
 #[derive(Debug, Clone)]
@@ -17,7 +19,21 @@ pub(crate) enum List {
     /// A few, ascending.
     Few(Vec<u32>),
     /// Many.
-    Many(Box<RoaringBitmap>),
+    Many(Box<Many>),
+}
+
+/// Many ascending slots.
+#[derive(Debug, Clone)]
+pub(crate) struct Many {
+    slots: RoaringBitmap,
+    len: u32,
+    bytes: usize,
+}
+
+impl Many {
+    fn measure(&mut self) {
+        self.bytes = size_of::<Many>() + self.slots.serialized_size();
+    }
 }
 
 impl List {
@@ -36,11 +52,23 @@ impl List {
                     slots.insert(at, slot);
                 }
                 if slots.len() > LIST_SLOTS_MAX {
-                    *self = List::Many(Box::new(slots.iter().copied().collect()));
+                    let mut many = Many {
+                        len: slots.len() as u32,
+                        slots: slots.iter().copied().collect(),
+                        bytes: 0,
+                    };
+                    many.measure();
+                    *self = List::Many(Box::new(many));
                 }
             }
-            List::Many(bitmap) => {
-                bitmap.insert(slot);
+            List::Many(many) => {
+                if many.slots.insert(slot) {
+                    many.len += 1;
+                    many.bytes += 2;
+                    if many.len.is_multiple_of(MEASURE_EVERY) {
+                        many.measure();
+                    }
+                }
             }
         }
     }
@@ -50,7 +78,15 @@ impl List {
         match self {
             List::One(_) => 1,
             List::Few(slots) => slots.len() as u64,
-            List::Many(bitmap) => bitmap.len(),
+            List::Many(many) => u64::from(many.len),
+        }
+    }
+
+    /// The bitmap of a long list.
+    pub(crate) fn bitmap(&self) -> Option<&RoaringBitmap> {
+        match self {
+            List::Many(many) => Some(&many.slots),
+            _ => None,
         }
     }
 
@@ -61,7 +97,7 @@ impl List {
                 to.insert(*slot);
             }
             List::Few(slots) => to.extend(slots.iter().copied()),
-            List::Many(bitmap) => *to |= bitmap.as_ref(),
+            List::Many(many) => *to |= &many.slots,
         }
     }
 
@@ -76,7 +112,7 @@ impl List {
                     from.remove(*slot);
                 }
             }
-            List::Many(bitmap) => *from -= bitmap.as_ref(),
+            List::Many(many) => *from -= &many.slots,
         }
     }
 
@@ -93,7 +129,7 @@ impl List {
             List::Few(slots) => {
                 *set = slots.iter().copied().filter(|s| set.contains(*s)).collect();
             }
-            List::Many(bitmap) => *set &= bitmap.as_ref(),
+            List::Many(many) => *set &= &many.slots,
         }
     }
 
@@ -102,7 +138,7 @@ impl List {
         match self {
             List::One(slot) => set.contains(*slot),
             List::Few(slots) => slots.iter().any(|s| set.contains(*s)),
-            List::Many(bitmap) => !bitmap.is_disjoint(set),
+            List::Many(many) => !many.slots.is_disjoint(set),
         }
     }
 
@@ -110,7 +146,7 @@ impl List {
         match self {
             List::One(_) => 0,
             List::Few(slots) => slots.capacity() * 4,
-            List::Many(bitmap) => size_of::<RoaringBitmap>() + bitmap.serialized_size(),
+            List::Many(many) => many.bytes,
         }
     }
 }
@@ -123,16 +159,25 @@ pub(crate) type ValueLists = HashMap<u32, List>;
 pub(crate) struct Postings {
     names: HashMap<u32, ValueLists>,
     all: RoaringBitmap,
+    pairs: u64,
+    /// Bytes of the lists, not of the tables they hang in.
+    list_bytes: u64,
 }
 
 impl Postings {
     pub(super) fn add(&mut self, name: u32, value: u32, slot: u32) {
-        self.names
-            .entry(name)
-            .or_default()
-            .entry(value)
-            .and_modify(|list| list.add(slot))
-            .or_insert(List::One(slot));
+        let values = self.names.entry(name).or_default();
+        match values.get_mut(&value) {
+            Some(list) => {
+                let before = list.heap_bytes() as u64;
+                list.add(slot);
+                self.list_bytes = self.list_bytes - before + list.heap_bytes() as u64;
+            }
+            None => {
+                values.insert(value, List::One(slot));
+                self.pairs += 1;
+            }
+        }
     }
 
     pub(super) fn add_to_all(&mut self, slot: u32) {
@@ -142,6 +187,11 @@ impl Postings {
     /// Every series.
     pub(crate) fn all(&self) -> &RoaringBitmap {
         &self.all
+    }
+
+    /// Distinct label pairs.
+    pub(crate) fn pair_count(&self) -> u64 {
+        self.pairs
     }
 
     /// Values of a label name, in no particular order.
@@ -156,14 +206,49 @@ impl Postings {
 
     /// Bytes held on the heap, roughly.
     pub(crate) fn bytes(&self) -> u64 {
-        let lists: usize = self
-            .names
-            .values()
-            .map(|values| {
-                let own = values.allocation_size();
-                own + values.values().map(List::heap_bytes).sum::<usize>()
-            })
-            .sum();
-        (lists + self.all.serialized_size()) as u64
+        let tables: usize = self.names.values().map(ValueLists::allocation_size).sum();
+        tables as u64 + self.list_bytes + self.all.serialized_size() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_every_length_agree_with_a_plain_set() {
+        let mut state = 9_u64;
+        for len in [1, 2, 3, 63, 64, 65, 66, 500, 9000] {
+            let mut list = None::<List>;
+            let mut plain = std::collections::BTreeSet::new();
+            for i in 0..len {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                let slot = if i % 3 == 0 {
+                    i * 2
+                } else {
+                    (state >> 40) as u32 % 20_000
+                };
+                plain.insert(slot);
+                match &mut list {
+                    Some(list) => list.add(slot),
+                    None => list = Some(List::One(slot)),
+                }
+            }
+            let list = list.unwrap();
+            assert_eq!(list.len(), plain.len() as u64);
+            let mut set = RoaringBitmap::new();
+            list.union_into(&mut set);
+            assert!(set.iter().eq(plain.iter().copied()));
+            let evens: RoaringBitmap = (0..10_000).map(|i| i * 2).collect();
+            let mut both = evens.clone();
+            list.intersect_into(&mut both);
+            assert!(both.iter().eq(plain.iter().copied().filter(|s| s % 2 == 0)));
+            assert_eq!(list.touches(&evens), !both.is_empty());
+            let mut without = evens.clone();
+            list.subtract_from(&mut without);
+            assert_eq!(without.len() + both.len(), evens.len());
+        }
     }
 }

@@ -79,9 +79,9 @@ impl Index {
         };
         let mut set = RoaringBitmap::new();
         let mut bitmaps = Vec::new();
-        self.for_each_value(matcher, values, true, |list| match list {
-            List::Many(bitmap) => bitmaps.push(bitmap.as_ref()),
-            few => few.union_into(&mut set),
+        self.for_each_value(matcher, values, true, |list| match list.bitmap() {
+            Some(bitmap) => bitmaps.push(bitmap),
+            None => list.union_into(&mut set),
         });
         set | bitmaps.union()
     }

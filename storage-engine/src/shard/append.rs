@@ -166,6 +166,7 @@ impl Shard {
             return Vec::new();
         }
         let wanted = wanted_entries(batch, bounds);
+        let memory_full = self.memory_beyond(|max| max);
         let mut entries = Vec::with_capacity(batch.new_series.len());
         let mut created: Vec<(SeriesRef, &[u8])> = Vec::new();
         for (i, wanted) in wanted.iter().enumerate() {
@@ -181,6 +182,7 @@ impl Shard {
                 None if !index::is_series(canonical) => Entry::Refused(RejectReason::InvalidLabels),
                 // Without a sample within bounds nothing asks for this entry, so the reason is never seen.
                 None if !wanted => Entry::Refused(RejectReason::OutOfBounds),
+                None if memory_full => Entry::Refused(RejectReason::SeriesLimit),
                 None => match self.create(canonical) {
                     Some(reference) => {
                         created.push((reference, canonical));

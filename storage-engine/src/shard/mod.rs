@@ -96,6 +96,9 @@ pub struct ShardConfig {
     pub out_of_bounds_window_ms: Option<i64>,
     /// Bytes of log that may wait for the commit in flight; beyond it appends are refused as overloaded.
     pub pending_bytes_max: usize,
+    /// Bytes of memory beyond which new series are refused; at an eighth more, all appends are refused as overloaded.
+    /// `None` for no bound.
+    pub memory_bytes_max: Option<u64>,
 }
 
 impl Default for ShardConfig {
@@ -106,6 +109,7 @@ impl Default for ShardConfig {
             series_max: SERIES_PER_SHARD_MAX,
             out_of_bounds_window_ms: Some(3_600_000),
             pending_bytes_max: WAL_PENDING_BYTES_MAX,
+            memory_bytes_max: None,
         }
     }
 }
@@ -115,6 +119,14 @@ pub(crate) struct Data {
     head: Head,
     index: Index,
     shard: ShardId,
+}
+
+impl Data {
+    /// Bytes held on the heap.
+    fn bytes(&self) -> u64 {
+        let sizes = self.head.sizes();
+        self.index.bytes() + sizes.series_bytes + sizes.open_bytes + sizes.sealed_bytes
+    }
 }
 
 /// One shard.
@@ -199,6 +211,13 @@ impl Shard {
         ShardReader::new(&self.data)
     }
 
+    /// Does the shard take more memory than the limit, altered by `scale`, allows?
+    fn memory_beyond(&self, scale: impl Fn(u64) -> u64) -> bool {
+        self.config
+            .memory_bytes_max
+            .is_some_and(|max| self.data.bytes() > scale(max))
+    }
+
     fn on_append(
         &mut self,
         request: u64,
@@ -210,7 +229,10 @@ impl Shard {
             Some(AppendError::Stopped)
         } else if let Some(error) = self.commits.failure() {
             Some(AppendError::Log(error.to_owned()))
-        } else if !self.commits.has_room() || !self.data.head.has_room() {
+        } else if !self.commits.has_room()
+            || !self.data.head.has_room()
+            || self.memory_beyond(|max| max.saturating_add(max / 8))
+        {
             Some(AppendError::Overloaded)
         } else {
             None

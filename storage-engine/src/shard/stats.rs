@@ -55,6 +55,8 @@ pub struct ShardStats {
     pub task_slices: u64,
     /// Distinct label names and values.
     pub symbols: u64,
+    /// Distinct label pairs.
+    pub label_pairs: u64,
     /// Bytes of labels, look-up tables and postings.
     pub index_bytes: u64,
     /// Bytes of series state.
@@ -97,7 +99,7 @@ impl Counters {
 }
 
 impl Shard {
-    /// Counters and sizes. Walks the postings to add up their bytes: for a scrape, not for each batch.
+    /// Counters and sizes; cheap, whatever the number of series.
     pub fn stats(&self) -> ShardStats {
         let sizes = self.data.head.sizes();
         let (commits, logged_bytes) = self.commits.done();
@@ -127,6 +129,7 @@ impl Shard {
             tasks: self.tasks.len() as u64,
             task_slices: c.task_slices,
             symbols: self.data.index.identity.symbols().len() as u64,
+            label_pairs: self.data.index.postings.pair_count(),
             index_bytes: self.data.index.bytes(),
             series_bytes: sizes.series_bytes,
             open_chunk_bytes: sizes.open_bytes,

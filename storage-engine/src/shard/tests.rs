@@ -522,3 +522,45 @@ fn names_and_values_follow_matchers_and_time() {
     assert_eq!(cardinality.names["job"].values.len(), 3);
     assert_eq!(cardinality.names["job"].bytes, 2 * 30 * 5);
 }
+
+#[test]
+fn memory_limit_refuses_new_series_then_everything() {
+    let mut log = Vec::new();
+    let mut shard = Shard::new(ShardConfig {
+        memory_bytes_max: Some(6 << 20),
+        ..unbounded()
+    });
+    let mut clock = 0;
+    let mut known = Vec::new();
+    let mut state = Random(5);
+    for i in 0..1000 {
+        let rows = [(SampleSeries::New(0), 0, 1.0)];
+        let outcome = one(&mut shard, append(i, batch(&rows, &[labels(i)])), &mut log);
+        known.extend(outcome.created[0]);
+    }
+    assert_eq!(known.len(), 1000);
+    let mut refused_series = false;
+    loop {
+        clock += 1000;
+        assert!(clock < 10_000_000, "the limit never bites");
+        let row = |r: &SeriesRef, v: u64| (SampleSeries::Known(*r), clock, f64::from_bits(v));
+        let mut rows: Vec<_> = known.iter().map(|r| row(r, state.next())).collect();
+        rows.push((SampleSeries::New(0), clock, 1.0));
+        let fresh = [labels(1_000_000 + clock as u64)];
+        let mut actions = Vec::new();
+        shard.on(0, append(1, batch(&rows, &fresh)), &mut actions);
+        match settle(&mut shard, &mut actions, &mut log).remove(0).1 {
+            Ok(outcome) => {
+                let reasons: Vec<_> = outcome.rejections.iter().map(|r| r.reason).collect();
+                assert!(reasons.is_empty() || reasons == [RejectReason::SeriesLimit]);
+                assert!(outcome.accepted >= 1000, "known series go on");
+                refused_series |= !reasons.is_empty();
+            }
+            Err(error) => {
+                assert_eq!(error, AppendError::Overloaded);
+                break;
+            }
+        }
+    }
+    assert!(refused_series);
+}

@@ -171,6 +171,7 @@ impl Store {
                 series_max: options.series_per_shard_max,
                 out_of_bounds_window_ms: options.out_of_bounds_window_ms,
                 pending_bytes_max: WAL_PENDING_BYTES_MAX,
+                memory_bytes_max: None,
             };
             let place = WalPlace {
                 dir: dir.join(format!("shard-{index:03}")).join("wal"),

@@ -18,3 +18,40 @@ pub const METADATA_ENTRIES_PER_TARGET_MAX: usize = 50_000;
 
 /// Most bytes of HELP text kept for one family; the rest is cut off.
 pub const METADATA_HELP_BYTES_MAX: usize = 64 << 10;
+
+/// Default bound on the decompressed size of a remote write body. A body that declares more is refused with 400
+/// before anything is allocated for it.
+pub const REMOTE_WRITE_BODY_BYTES_MAX: usize = 32 << 20;
+
+/// Most output bytes that one input byte of a snappy block can stand for (a three-byte copy of 64 bytes), rounded up.
+/// A block that declares more cannot be honest and is refused before anything is allocated for it.
+pub const SNAPPY_RATIO_MAX: usize = 22;
+
+/// Decompressed bytes kept allocated between two requests; a larger buffer is given back when it is no longer needed.
+pub const SNAPPY_BUFFER_RETAINED_BYTES: usize = 4 << 20;
+
+/// Series that one identity table remembers (about 50 bytes each). A request that finds more starts an empty table:
+/// its series are found again by their labels.
+pub const IDENTITY_ENTRIES_MAX: usize = 4_000_000;
+
+/// Label bytes of series not seen before in one request. Remote write 2.0 can repeat one long symbol for every series,
+/// so this is not bounded by the body; beyond it the request is refused with 400.
+pub const NEW_SERIES_BYTES_MAX: usize = 128 << 20;
+
+/// Bytes of names and values in one label set from a sender; a larger set is refused as invalid labels.
+pub const LABEL_SET_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of a remote write answer's text; further reasons are only counted.
+pub const WRITE_ERROR_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of one label set in an error text; the rest is cut off.
+pub const LABELS_SHOWN_BYTES_MAX: usize = 8 << 10;
+
+/// Bytes of remote write 2.0 symbols compared with the last request's; larger sections are read anew each time.
+pub const SYMBOLS_RETAINED_BYTES: usize = 4 << 20;
+
+/// Metadata records taken from one request; further ones are ignored (metadata never fails a request).
+pub const METADATA_PER_REQUEST_MAX: usize = 50_000;
+
+/// How far ahead of the server's clock a remote write sample may be, in milliseconds; a later one is out of bounds.
+pub const REMOTE_WRITE_AHEAD_MS: i64 = 10 * 60 * 1000;

@@ -16,3 +16,4 @@ pub use content_type::{
 };
 pub use entry::{Entry, Exemplar, LabelPair, MetricType, ParseError, Series};
 pub use parser::{Dialect, Parser};
+pub(crate) use quote::go_quote;

@@ -1,0 +1,314 @@
+//! A decoded request, sorted into one batch of columns per shard.
+//!
+//! Promise: every sample keeps the place in the body it came from, so that a refusal can be put into words, and the
+//! order of samples within a shard is the order of the request.
+//! Not here: sending the batches, reading the body.
+
+use super::WriteError;
+use super::wire::WireError;
+use crate::identity::{Identity, IdentityTable};
+use crate::limits::{METADATA_PER_REQUEST_MAX, NEW_SERIES_BYTES_MAX, WRITE_ERROR_BYTES_MAX};
+use crate::text::MetricType;
+use crate::validate::LabelSetError;
+use storage_engine::model::{METRIC_NAME, TimestampMs, hash_without};
+use storage_engine::shard_api::{AppendBatch, SampleSeries};
+
+/// Where the shards are: how many, and which one a route hash leads to.
+#[derive(Debug, Clone, Copy)]
+pub struct Router<F> {
+    /// Number of shards, at most 65,535.
+    pub shard_count: usize,
+    /// From [`storage_engine::model::Labels::route_hash`] to a shard.
+    pub shard_of: F,
+}
+
+/// Metadata of a metric family, as a sender gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FamilyMetadata {
+    /// Metric family (1.0) or metric (2.0) name.
+    pub name: String,
+    /// Type.
+    pub metric_type: MetricType,
+    /// Help text.
+    pub help: String,
+    /// Unit.
+    pub unit: String,
+}
+
+/// What a request contains.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RequestCounts {
+    /// Float samples, those of series with invalid labels included.
+    pub samples: u64,
+    /// Native histogram samples of series with valid labels.
+    pub histograms: u64,
+    /// Exemplars of series with valid labels.
+    pub exemplars: u64,
+    /// Metadata records.
+    pub metadata: u64,
+    /// What `prometheus_api_remote_write_invalid_labels_samples_total` counts: series (1.0) or samples and histogram
+    /// samples (2.0) with invalid labels.
+    pub invalid_labels: u64,
+}
+
+/// A decoded request, ready to be sent to the shards.
+#[derive(Debug, Default)]
+pub struct Prepared {
+    /// Batches, at most one per shard.
+    pub(crate) parts: Vec<ShardPart>,
+    pub(crate) counts: RequestCounts,
+    /// What is wrong with single series of a 2.0 request.
+    pub(crate) faults: Faults,
+    pub(crate) metadata: Vec<FamilyMetadata>,
+}
+
+impl Prepared {
+    /// What the request contains.
+    pub fn counts(&self) -> RequestCounts {
+        self.counts
+    }
+
+    /// Metadata of the request: all of it (1.0), what is new or changed (2.0).
+    pub fn metadata(&self) -> &[FamilyMetadata] {
+        &self.metadata
+    }
+
+    /// The batches by shard.
+    pub fn batches(&self) -> impl Iterator<Item = (usize, &AppendBatch)> {
+        self.parts.iter().map(|p| (p.shard, &p.batch))
+    }
+
+    pub(crate) fn push_metadata(&mut self, record: FamilyMetadata) {
+        if self.metadata.len() < METADATA_PER_REQUEST_MAX {
+            self.metadata.push(record);
+        }
+    }
+}
+
+/// The batch for one shard, and where its samples come from.
+#[derive(Debug, Default)]
+pub(crate) struct ShardPart {
+    pub(crate) shard: usize,
+    pub(crate) batch: AppendBatch,
+    /// For each sample: where in the body the length of its series message stands.
+    pub(crate) origins: Vec<u32>,
+    /// For each new series: its identity entry and hash.
+    pub(crate) learners: Vec<(u32, u128)>,
+}
+
+impl ShardPart {
+    pub(crate) fn new(shard: usize, timestamp_max: TimestampMs, samples: usize) -> Self {
+        ShardPart {
+            shard,
+            batch: AppendBatch {
+                series: Vec::with_capacity(samples),
+                timestamps: Vec::with_capacity(samples),
+                values: Vec::with_capacity(samples),
+                timestamp_max: Some(timestamp_max),
+                ..AppendBatch::default()
+            },
+            origins: Vec::with_capacity(samples),
+            learners: Vec::new(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, series: SampleSeries, origin: u32, sample: (i64, f64)) {
+        self.batch.series.push(series);
+        self.batch.timestamps.push(sample.0);
+        self.batch.values.push(sample.1);
+        self.origins.push(origin);
+    }
+
+    /// The batch to send. Timestamps and values stay here as well, for samples that must be sent again or put into
+    /// words.
+    pub(crate) fn take_batch(&mut self) -> AppendBatch {
+        AppendBatch {
+            series: std::mem::take(&mut self.batch.series),
+            new_series: std::mem::take(&mut self.batch.new_series),
+            timestamps: self.batch.timestamps.clone(),
+            values: self.batch.values.clone(),
+            timestamp_max: self.batch.timestamp_max,
+        }
+    }
+
+    /// Where sample `index` comes from, and the sample.
+    pub(crate) fn sample(&self, index: u32) -> Option<(u32, (i64, f64))> {
+        let index = index as usize;
+        let origin = *self.origins.get(index)?;
+        let timestamp = *self.batch.timestamps.get(index)?;
+        Some((origin, (timestamp, *self.batch.values.get(index)?)))
+    }
+
+    pub(crate) fn push_new(&mut self, canonical: &[u8], entry: u32, hash: u128) -> u32 {
+        self.learners.push((entry, hash));
+        self.batch.new_series.push(canonical)
+    }
+}
+
+/// The shard of canonical labels.
+pub(crate) fn route(canonical: &[u8]) -> u64 {
+    hash_without(canonical, |name| name == METRIC_NAME || name == "le")
+}
+
+/// One series of the request: which, from where, and its samples.
+pub(crate) struct Arrival<'a> {
+    pub(crate) entry: u32,
+    pub(crate) hash: u128,
+    pub(crate) origin: u32,
+    pub(crate) timestamps: &'a [i64],
+    pub(crate) values: &'a [f64],
+}
+
+/// Sorts arrivals into the batches of their shards.
+pub(crate) struct Sorter<F> {
+    router: Router<F>,
+    parts: Vec<ShardPart>,
+    canonical: Vec<u8>,
+    new_bytes: usize,
+}
+
+impl<F: Fn(u64) -> usize> Sorter<F> {
+    /// `samples` is a guess per shard, from the last request.
+    pub(crate) fn new(router: Router<F>, timestamp_max: TimestampMs, samples: &[usize]) -> Self {
+        let parts = (0..router.shard_count)
+            .map(|shard| {
+                let guess = samples.get(shard).copied().unwrap_or(0);
+                ShardPart::new(shard, timestamp_max, guess)
+            })
+            .collect();
+        Sorter {
+            router,
+            parts,
+            canonical: Vec::new(),
+            new_bytes: 0,
+        }
+    }
+
+    /// Places a series' samples. `labels` writes canonical bytes, and is called only when the series is not known.
+    #[inline]
+    pub(crate) fn place(
+        &mut self,
+        table: &mut IdentityTable,
+        arrival: &Arrival<'_>,
+        labels: impl FnOnce(&mut Vec<u8>) -> Result<(), LabelsFault>,
+    ) -> Result<(), LabelsFault> {
+        let (shard, series) = match table.identity(arrival.entry) {
+            Identity::Known { shard, series } => (shard, SampleSeries::Known(series)),
+            Identity::Pending { shard, index } => (shard, SampleSeries::New(index)),
+            Identity::Unknown => {
+                labels(&mut self.canonical)?;
+                if arrival.timestamps.is_empty() {
+                    return Ok(());
+                }
+                self.create(table, arrival)?
+            }
+        };
+        if let Some(part) = self.parts.get_mut(shard as usize) {
+            for (&timestamp, &value) in arrival.timestamps.iter().zip(arrival.values) {
+                part.push(series, arrival.origin, (timestamp, value));
+            }
+        }
+        Ok(())
+    }
+
+    fn create(
+        &mut self,
+        table: &mut IdentityTable,
+        arrival: &Arrival<'_>,
+    ) -> Result<(u16, SampleSeries), LabelsFault> {
+        self.new_bytes += self.canonical.len();
+        if self.new_bytes > NEW_SERIES_BYTES_MAX {
+            return Err(LabelsFault::Request(WriteError::LabelsTooLarge));
+        }
+        let shard = (self.router.shard_of)(route(&self.canonical));
+        let part = self.parts.get_mut(shard);
+        let part = part.expect("BUG: a route leads to a shard that does not exist");
+        let index = part.push_new(&self.canonical, arrival.entry, arrival.hash);
+        table.set_pending(arrival.entry, shard as u16, index);
+        Ok((shard as u16, SampleSeries::New(index)))
+    }
+
+    /// The batches that have samples.
+    pub(crate) fn finish(self) -> Vec<ShardPart> {
+        let parts = self.parts.into_iter();
+        parts.filter(|p| !p.origins.is_empty()).collect()
+    }
+}
+
+/// Labels that cannot become a series.
+#[derive(Debug)]
+pub(crate) enum LabelsFault {
+    /// The fault of this series alone.
+    Series(SeriesFault),
+    /// The fault of the request: nothing of it is stored.
+    Request(WriteError),
+}
+
+/// What is wrong with one series.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SeriesFault {
+    /// The label set.
+    #[error("{0}")]
+    Labels(#[from] LabelSetError),
+    /// Symbol references of remote write 2.0.
+    #[error("parsing labels for series {refs}: {reason}")]
+    References {
+        /// The references as Go prints them.
+        refs: String,
+        /// Prometheus's text.
+        reason: String,
+    },
+}
+
+impl From<WriteError> for LabelsFault {
+    fn from(error: WriteError) -> Self {
+        LabelsFault::Request(error)
+    }
+}
+
+impl From<WireError> for LabelsFault {
+    fn from(error: WireError) -> Self {
+        LabelsFault::Request(WriteError::Wire(error))
+    }
+}
+
+impl From<SeriesFault> for LabelsFault {
+    fn from(fault: SeriesFault) -> Self {
+        LabelsFault::Series(fault)
+    }
+}
+
+/// Texts to be joined into an answer, by place in the request, within a bound.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    texts: Vec<(u32, String)>,
+    bytes: usize,
+    omitted: u64,
+}
+
+impl Faults {
+    /// `text` is not called once the bound is reached.
+    pub(crate) fn push(&mut self, origin: u32, text: impl FnOnce() -> String) {
+        if self.bytes >= WRITE_ERROR_BYTES_MAX {
+            self.omitted += 1;
+            return;
+        }
+        let text = text();
+        self.bytes += text.len() + 1;
+        self.texts.push((origin, text));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.texts.is_empty()
+    }
+
+    /// Go's `errors.Join`: one per line, in the order of the request.
+    pub(crate) fn joined(mut self) -> String {
+        self.texts.sort_by_key(|(origin, _)| *origin);
+        let mut lines: Vec<String> = self.texts.into_iter().map(|(_, text)| text).collect();
+        if self.omitted > 0 {
+            lines.push(format!("and {} more errors", self.omitted));
+        }
+        lines.join("\n")
+    }
+}

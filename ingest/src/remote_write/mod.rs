@@ -1,0 +1,48 @@
+//! Remote write, receiving end: versions 1.0 and 2.0.
+//!
+//! `negotiate` reads the headers, [`crate::snappy`] decompresses, `write` does the rest: decode, append, answer. A
+//! `WriteSession` holds what a worker remembers between requests; it is borrowed only between waits, so that requests
+//! of one worker overlap. No I/O and no clock here: bodies, `now` and the store come from outside.
+//! Not here: HTTP, authentication, metrics of the receiver.
+
+mod batch;
+mod headers;
+mod response;
+mod session;
+mod staging;
+mod v1;
+mod v2;
+mod wire;
+
+pub use batch::{FamilyMetadata, Prepared, RequestCounts, Router};
+pub use headers::{Version, negotiate};
+pub use response::{WriteResponse, WriteResult, Written};
+pub use session::{WriteRequest, WriteSession, write};
+pub use wire::WireError;
+
+/// Why a body is refused whole, with 400.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// Not the protobuf message it should be.
+    #[error("{0}")]
+    Wire(#[from] WireError),
+    /// Remote write 2.0: the first symbol is not the empty string.
+    #[error("invalid symbols: the first symbol must be the empty string")]
+    FirstSymbol,
+    /// Labels of new series beyond the limit.
+    #[error(
+        "the labels of the request's new series are larger than {} bytes",
+        crate::limits::NEW_SERIES_BYTES_MAX
+    )]
+    LabelsTooLarge,
+    /// A body that offsets of four bytes cannot reach into.
+    #[error("the body of {bytes} bytes is too large")]
+    BodyTooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,471 @@
+//! From a decompressed body to an answer.
+//!
+//! Promise: a 1.0 request with a sample that cannot be stored stores nothing (all shards are asked first), a 2.0
+//! request stores what can be stored and reports the rest. A reference that a shard no longer knows costs one more
+//! round with labels, never a sample (as long as a sender writes the labels of a series in one order). The session is not borrowed while a shard works.
+//! Between the question and the append of a 1.0 request another sender may get in; the samples that are refused then
+//! are reported, the others stay.
+//! Not here: HTTP, decompression.
+
+use super::WriteError;
+use super::batch::{Faults, LabelsFault, Prepared, RequestCounts, Router, ShardPart, Sorter};
+use super::headers::Version;
+use super::response::{WriteResponse, WriteResult, Written};
+use super::staging::Staging;
+use super::v2::SymbolTable;
+use super::{v1, v2};
+use crate::append::AppendTarget;
+use crate::identity::IdentityTable;
+use crate::limits::{IDENTITY_ENTRIES_MAX, REMOTE_WRITE_AHEAD_MS};
+use crate::validate::show_labels;
+use futures_util::future::join_all;
+use std::cell::RefCell;
+use storage_engine::model::{LabelIter, TimestampMs};
+use storage_engine::shard_api::{
+    AppendError, AppendMode, AppendOutcome, RejectReason, SampleSeries,
+};
+
+/// What a worker remembers between requests: the series of its senders. Use one per worker thread.
+#[derive(Debug)]
+pub struct WriteSession {
+    seed: u64,
+    table: IdentityTable,
+    staging: Staging,
+    symbols: SymbolTable,
+    /// Samples per shard of the last request, to size the next one's columns.
+    samples: Vec<usize>,
+}
+
+/// A decompressed request.
+#[derive(Debug, Clone, Copy)]
+pub struct WriteRequest<'a> {
+    /// Which message it is.
+    pub version: Version,
+    /// The message.
+    pub body: &'a [u8],
+    /// The time of arrival.
+    pub now: TimestampMs,
+}
+
+impl WriteSession {
+    /// An empty session. `seed` should be random: it keeps senders from making labels whose hashes collide.
+    pub fn new(seed: u64) -> Self {
+        WriteSession {
+            seed,
+            table: IdentityTable::new(IDENTITY_ENTRIES_MAX),
+            staging: Staging::default(),
+            symbols: SymbolTable::default(),
+            samples: Vec::new(),
+        }
+    }
+
+    /// Series remembered.
+    pub fn series_count(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Decodes a request into one batch per shard.
+    pub fn prepare<F: Fn(u64) -> usize>(
+        &mut self,
+        request: WriteRequest<'_>,
+        router: Router<F>,
+    ) -> Result<Prepared, WriteError> {
+        let body = request.body;
+        if u32::try_from(body.len()).is_err() {
+            return Err(WriteError::BodyTooLarge { bytes: body.len() });
+        }
+        let timestamp_max = request.now.saturating_add(REMOTE_WRITE_AHEAD_MS);
+        self.table.begin_request();
+        let sorter = Sorter::new(router, timestamp_max, &self.samples);
+        let (table, staging) = (&mut self.table, &mut self.staging);
+        let decoded = match request.version {
+            Version::V1 => v1::decode(body, self.seed, table, staging, sorter),
+            Version::V2 => v2::decode(body, self.seed, table, staging, &mut self.symbols, sorter),
+        };
+        self.staging.clear();
+        let prepared = decoded?;
+        self.samples.clear();
+        for part in &prepared.parts {
+            if self.samples.len() <= part.shard {
+                self.samples.resize(part.shard + 1, 0);
+            }
+            if let Some(samples) = self.samples.get_mut(part.shard) {
+                *samples = part.origins.len();
+            }
+        }
+        Ok(prepared)
+    }
+
+    /// Takes the references that a shard gave to new series.
+    fn learn(&mut self, part: &ShardPart, outcome: &AppendOutcome) {
+        for (&(entry, hash), created) in part.learners.iter().zip(&outcome.created) {
+            if let Some(series) = created {
+                self.table.learn(entry, hash, part.shard as u16, *series);
+            }
+        }
+    }
+
+    /// Makes a batch of those samples of `part`, by labels instead of references.
+    fn by_labels(
+        &mut self,
+        request: WriteRequest<'_>,
+        part: &ShardPart,
+        samples: &[u32],
+    ) -> Result<ShardPart, WriteError> {
+        let body = request.body;
+        let symbols = match request.version {
+            Version::V1 => SymbolTable::default(),
+            Version::V2 => v2::symbols_of(body, self.seed)?,
+        };
+        let timestamp_max = request.now.saturating_add(REMOTE_WRITE_AHEAD_MS);
+        let mut out = ShardPart::new(part.shard, timestamp_max, samples.len());
+        let mut last: Option<(u32, u32)> = None;
+        let mut canonical = Vec::new();
+        for &sample in samples {
+            let Some((origin, value)) = part.sample(sample) else {
+                continue;
+            };
+            let index = match last {
+                Some((same, index)) if same == origin => index,
+                _ => {
+                    let written = match request.version {
+                        Version::V1 => v1::labels_at(body, origin, &mut Vec::new(), &mut canonical),
+                        Version::V2 => v2::labels_at(body, &symbols, origin, &mut canonical),
+                    };
+                    match written {
+                        Ok(()) => {}
+                        // Its hash was learnt from valid labels.
+                        Err(LabelsFault::Series(_)) => continue,
+                        Err(LabelsFault::Request(error)) => return Err(error),
+                    }
+                    let hash = match request.version {
+                        Version::V1 => v1::hash_at(body, origin, self.seed)?,
+                        Version::V2 => v2::hash_at(body, &symbols, origin, self.seed)?,
+                    };
+                    let entry = self.table.forget(hash);
+                    out.push_new(&canonical, entry, hash)
+                }
+            };
+            last = Some((origin, index));
+            out.push(SampleSeries::New(index), origin, value);
+        }
+        Ok(out)
+    }
+}
+
+/// A sample that a shard refused.
+#[derive(Debug, Clone, Copy)]
+struct Refusal {
+    origin: u32,
+    reason: RejectReason,
+    /// Later than the server's clock allows.
+    future: bool,
+}
+
+impl Refusal {
+    fn text(&self) -> String {
+        match (self.reason, self.future) {
+            (RejectReason::OutOfBounds, true) => {
+                format!("{}: timestamp is too far in the future", self.reason)
+            }
+            (reason, _) => reason.to_string(),
+        }
+    }
+}
+
+/// What became of a request.
+#[derive(Debug, Default)]
+struct Tally {
+    stored: u64,
+    added: u64,
+    refusals: Vec<Refusal>,
+    failure: Option<AppendError>,
+}
+
+impl ShardPart {
+    /// The samples refused for a stale reference; the other refusals go to `refusals`.
+    fn sift(&self, outcome: &AppendOutcome, refusals: &mut Vec<Refusal>) -> Vec<u32> {
+        let mut stale = Vec::new();
+        for rejection in &outcome.rejections {
+            if rejection.reason == RejectReason::UnknownSeries {
+                stale.push(rejection.sample);
+                continue;
+            }
+            let Some((origin, (timestamp, _))) = self.sample(rejection.sample) else {
+                continue;
+            };
+            let future = self.batch.timestamp_max.is_some_and(|max| timestamp > max);
+            refusals.push(Refusal {
+                origin,
+                reason: rejection.reason,
+                future,
+            });
+        }
+        stale
+    }
+}
+
+/// Appends a request and puts the result into an answer.
+pub async fn write<T: AppendTarget>(
+    session: &RefCell<WriteSession>,
+    target: &T,
+    request: WriteRequest<'_>,
+) -> WriteResult {
+    let router = Router {
+        shard_count: target.shard_count(),
+        shard_of: |hash| target.shard_of(hash),
+    };
+    let prepared = session.borrow_mut().prepare(request, router);
+    let mut prepared = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => return undecoded(&error),
+    };
+    let counts = prepared.counts;
+    let metadata = std::mem::take(&mut prepared.metadata);
+    let faults = std::mem::take(&mut prepared.faults);
+    let mut tally = Tally::default();
+    let asked = match request.version {
+        Version::V1 => ask(session, target, request, &mut prepared.parts, &mut tally).await,
+        Version::V2 => Ok(()),
+    };
+    let appended = match asked {
+        Ok(()) if tally.failure.is_none() && tally.refusals.is_empty() => {
+            append(session, target, request, prepared.parts, &mut tally).await
+        }
+        other => other,
+    };
+    if let Err(error) = appended {
+        return undecoded(&error);
+    }
+    let rejected = tally.refusals.len() as u64;
+    let (stored, added) = (tally.stored, tally.added);
+    let response = match request.version {
+        Version::V1 => answer_v1(tally, counts),
+        Version::V2 => answer_v2(tally, counts, faults, request, session.borrow().seed),
+    };
+    WriteResult {
+        response,
+        counts,
+        samples_stored: stored,
+        samples_rejected: rejected,
+        series_added: added,
+        metadata,
+    }
+}
+
+fn undecoded(error: &WriteError) -> WriteResult {
+    WriteResult {
+        response: WriteResponse::error(400, error.to_string()),
+        counts: RequestCounts::default(),
+        samples_stored: 0,
+        samples_rejected: 0,
+        series_added: 0,
+        metadata: Vec::new(),
+    }
+}
+
+/// Asks every shard what it would refuse. Stale references are replaced by labels on the way.
+async fn ask<T: AppendTarget>(
+    session: &RefCell<WriteSession>,
+    target: &T,
+    request: WriteRequest<'_>,
+    parts: &mut [ShardPart],
+    tally: &mut Tally,
+) -> Result<(), WriteError> {
+    let questions = parts
+        .iter()
+        .map(|p| target.append(p.shard, p.batch.clone(), AppendMode::Check));
+    let outcomes = join_all(questions).await;
+    for (part, outcome) in parts.iter_mut().zip(outcomes) {
+        let mut refusals = Vec::new();
+        let mut stale = match outcome {
+            Ok(outcome) => part.sift(&outcome, &mut refusals),
+            Err(error) => {
+                tally.failure = Some(error);
+                continue;
+            }
+        };
+        if !stale.is_empty() {
+            let renamed = session.borrow_mut().by_labels(request, part, &stale)?;
+            part.adopt(&renamed, &stale);
+            let again = target.append(part.shard, part.batch.clone(), AppendMode::Check);
+            refusals.clear();
+            stale = match again.await {
+                Ok(outcome) => part.sift(&outcome, &mut refusals),
+                Err(error) => {
+                    tally.failure = Some(error);
+                    continue;
+                }
+            };
+            if !stale.is_empty() {
+                tally.failure = Some(AppendError::Overloaded);
+            }
+        }
+        tally.refusals.append(&mut refusals);
+    }
+    // Labels that a shard calls invalid are left out as other invalid labels of a 1.0 request are.
+    tally
+        .refusals
+        .retain(|r| r.reason != RejectReason::InvalidLabels);
+    Ok(())
+}
+
+impl ShardPart {
+    /// Replaces the references of the samples `stale` by the new series of `renamed`, which has just those samples.
+    fn adopt(&mut self, renamed: &ShardPart, stale: &[u32]) {
+        if renamed.origins.len() != stale.len() {
+            return;
+        }
+        let offset = self.batch.new_series.len() as u32;
+        for (index, learner) in renamed.learners.iter().enumerate() {
+            let canonical = renamed.batch.new_series.get(index).unwrap_or_default();
+            self.push_new(canonical, learner.0, learner.1);
+        }
+        for (&sample, series) in stale.iter().zip(&renamed.batch.series) {
+            if let (Some(place), SampleSeries::New(index)) =
+                (self.batch.series.get_mut(sample as usize), series)
+            {
+                *place = SampleSeries::New(offset + index);
+            }
+        }
+    }
+}
+
+/// Appends, learns references, and sends samples with stale references once more by their labels.
+async fn append<T: AppendTarget>(
+    session: &RefCell<WriteSession>,
+    target: &T,
+    request: WriteRequest<'_>,
+    mut parts: Vec<ShardPart>,
+    tally: &mut Tally,
+) -> Result<(), WriteError> {
+    for round in 0..2 {
+        let sent = parts.iter_mut().map(|p| {
+            let batch = p.take_batch();
+            target.append(p.shard, batch, AppendMode::Partial)
+        });
+        let outcomes = join_all(sent).await;
+        let mut session = session.borrow_mut();
+        let mut again = Vec::new();
+        for (part, outcome) in parts.iter().zip(outcomes) {
+            let outcome = match outcome {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    tally.failure = Some(error);
+                    continue;
+                }
+            };
+            tally.stored += u64::from(outcome.accepted);
+            tally.added += u64::from(outcome.series_added);
+            session.learn(part, &outcome);
+            let stale = part.sift(&outcome, &mut tally.refusals);
+            if stale.is_empty() {
+                continue;
+            }
+            if round > 0 {
+                tally.failure = Some(AppendError::Overloaded);
+                continue;
+            }
+            again.push(session.by_labels(request, part, &stale)?);
+        }
+        if again.is_empty() {
+            break;
+        }
+        parts = again;
+    }
+    Ok(())
+}
+
+fn unavailable(error: &AppendError) -> WriteResponse {
+    WriteResponse::error(503, error.to_string())
+}
+
+/// One reason for the whole request, the first one.
+fn answer_v1(tally: Tally, counts: RequestCounts) -> WriteResponse {
+    if let Some(error) = &tally.failure {
+        return unavailable(error);
+    }
+    let first = tally
+        .refusals
+        .iter()
+        .filter(|r| r.reason != RejectReason::InvalidLabels)
+        .min_by_key(|r| r.origin);
+    if let Some(refusal) = first {
+        let status = if refusal.reason == RejectReason::SeriesLimit {
+            503
+        } else {
+            400
+        };
+        return WriteResponse::error(status, refusal.text());
+    }
+    if counts.histograms > 0 {
+        return WriteResponse::error(400, histograms_text(counts));
+    }
+    WriteResponse::success(Written::default())
+}
+
+fn histograms_text(counts: RequestCounts) -> String {
+    format!(
+        "native histograms are not supported yet: {} histogram samples refused",
+        counts.histograms
+    )
+}
+
+/// Every reason, and what was written nevertheless.
+fn answer_v2(
+    tally: Tally,
+    counts: RequestCounts,
+    mut faults: Faults,
+    request: WriteRequest<'_>,
+    seed: u64,
+) -> WriteResponse {
+    if let Some(error) = &tally.failure {
+        return unavailable(error);
+    }
+    let limit = |r: &&Refusal| r.reason == RejectReason::SeriesLimit;
+    if let Some(refusal) = tally.refusals.iter().find(limit) {
+        // The sender tries the whole request again; samples that are stored already are accepted again.
+        return WriteResponse::error(503, refusal.text());
+    }
+    let written = Written {
+        samples: tally.stored,
+        histograms: 0,
+        exemplars: counts.exemplars,
+    };
+    if !tally.refusals.is_empty() {
+        let symbols = v2::symbols_of(request.body, seed).unwrap_or_default();
+        // Refusals of one series follow each other: its labels are read once.
+        let mut shown = (u32::MAX, String::new());
+        for refusal in &tally.refusals {
+            faults.push(refusal.origin, || {
+                if shown.0 != refusal.origin {
+                    shown = (
+                        refusal.origin,
+                        labels_text(request, &symbols, refusal.origin),
+                    );
+                }
+                format!("{} for series {}", refusal.text(), shown.1)
+            });
+        }
+    }
+    if counts.histograms > 0 {
+        faults.push(u32::MAX, || histograms_text(counts));
+    }
+    if faults.is_empty() {
+        return WriteResponse::success(written);
+    }
+    WriteResponse {
+        written,
+        ..WriteResponse::error(400, faults.joined())
+    }
+}
+
+/// The labels of a 2.0 series, as Prometheus prints them.
+fn labels_text(request: WriteRequest<'_>, symbols: &SymbolTable, origin: u32) -> String {
+    let mut canonical = Vec::new();
+    let _ = v2::labels_at(request.body, symbols, origin, &mut canonical);
+    let pairs: Vec<(&[u8], &[u8])> = LabelIter::over_canonical(&canonical)
+        .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+        .collect();
+    show_labels(&pairs)
+}

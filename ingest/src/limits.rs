@@ -7,8 +7,17 @@ pub const SCRAPE_BODY_BYTES_MAX: u64 = 256 << 20;
 /// Most redirects that one scrape follows; the next one fails the scrape (as Go's HTTP client).
 pub const SCRAPE_REDIRECTS_MAX: usize = 10;
 
-/// Longest line of a scrape page in bytes; a longer one fails the scrape.
-pub const SCRAPE_LINE_BYTES_MAX: usize = 16 << 20;
+/// Longest series (name and labels as on the page) in bytes; a longer one fails the scrape.
+pub const SCRAPE_SERIES_BYTES_MAX: usize = 1 << 20;
+
+/// Page buffers that a scrape worker keeps for reuse; others are freed after their scrape.
+pub const SCRAPE_IDLE_BUFFERS_MAX: usize = 4;
+
+/// Largest page buffer that is kept for reuse, in bytes.
+pub const SCRAPE_IDLE_BUFFER_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of cached series text of one target at which entries that are not on the last page are dropped at once.
+pub const SCRAPE_CACHE_TEXT_BYTES_MAX: usize = 1 << 30;
 
 /// Most bytes that one file of `file_sd_configs` may have; a larger one is refused and its last content kept.
 pub const DISCOVERY_FILE_BYTES_MAX: u64 = 64 << 20;

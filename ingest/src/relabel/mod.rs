@@ -6,6 +6,7 @@
 mod rule;
 mod template;
 
+pub(crate) use rule::is_label_name;
 pub use rule::{Action, Rule, RuleConfig, RuleError, Verdict, process};
 
 #[cfg(test)]

@@ -8,68 +8,7 @@ use crate::http_client::config::HttpClientConfig;
 use crate::relabel::Rule;
 use std::time::Duration;
 
-/// An exposition format that a scrape can ask for; names are those of `scrape_protocols`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ScrapeProtocol {
-    /// `PrometheusProto`
-    PrometheusProto,
-    /// `PrometheusText0.0.4`
-    PrometheusText0_0_4,
-    /// `PrometheusText1.0.0`
-    PrometheusText1_0_0,
-    /// `OpenMetricsText0.0.1`
-    OpenMetricsText0_0_1,
-    /// `OpenMetricsText1.0.0`
-    OpenMetricsText1_0_0,
-}
-
-impl ScrapeProtocol {
-    /// All, in the order in which Prometheus lists them in its error text.
-    pub const ALL: [ScrapeProtocol; 5] = [
-        ScrapeProtocol::OpenMetricsText0_0_1,
-        ScrapeProtocol::OpenMetricsText1_0_0,
-        ScrapeProtocol::PrometheusProto,
-        ScrapeProtocol::PrometheusText0_0_4,
-        ScrapeProtocol::PrometheusText1_0_0,
-    ];
-
-    /// Prometheus's default order of preference.
-    pub const DEFAULT: [ScrapeProtocol; 4] = [
-        ScrapeProtocol::OpenMetricsText1_0_0,
-        ScrapeProtocol::OpenMetricsText0_0_1,
-        ScrapeProtocol::PrometheusText1_0_0,
-        ScrapeProtocol::PrometheusText0_0_4,
-    ];
-
-    /// The name in the configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ScrapeProtocol::PrometheusProto => "PrometheusProto",
-            ScrapeProtocol::PrometheusText0_0_4 => "PrometheusText0.0.4",
-            ScrapeProtocol::PrometheusText1_0_0 => "PrometheusText1.0.0",
-            ScrapeProtocol::OpenMetricsText0_0_1 => "OpenMetricsText0.0.1",
-            ScrapeProtocol::OpenMetricsText1_0_0 => "OpenMetricsText1.0.0",
-        }
-    }
-
-    /// The protocol of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|p| p.as_str() == name)
-    }
-
-    /// The media type that asks for it.
-    pub fn media_type(self) -> &'static str {
-        match self {
-            ScrapeProtocol::PrometheusProto => {
-                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
-            }
-            ScrapeProtocol::PrometheusText0_0_4 => "text/plain;version=0.0.4",
-            ScrapeProtocol::PrometheusText1_0_0 => "text/plain;version=1.0.0",
-            ScrapeProtocol::OpenMetricsText0_0_1 => "application/openmetrics-text;version=0.0.1",
-            ScrapeProtocol::OpenMetricsText1_0_0 => "application/openmetrics-text;version=1.0.0",
-        }
-    }
-}
+pub use crate::text::{EscapingScheme as NameEscaping, ScrapeProtocol};
 
 /// `metric_name_validation_scheme`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -79,32 +18,6 @@ pub enum NameValidation {
     Utf8,
     /// `[a-zA-Z_:][a-zA-Z0-9_:]*`
     Legacy,
-}
-
-/// `metric_name_escaping_scheme`: what the target is asked to do with names outside the legacy set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum NameEscaping {
-    /// `allow-utf-8`
-    #[default]
-    AllowUtf8,
-    /// `underscores`
-    Underscores,
-    /// `dots`
-    Dots,
-    /// `values`
-    Values,
-}
-
-impl NameEscaping {
-    /// The name in the configuration and in the `Accept` header.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            NameEscaping::AllowUtf8 => "allow-utf-8",
-            NameEscaping::Underscores => "underscores",
-            NameEscaping::Dots => "dots",
-            NameEscaping::Values => "values",
-        }
-    }
 }
 
 /// `scheme`.

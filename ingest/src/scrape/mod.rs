@@ -3,4 +3,27 @@
 //! Promise: what a page says ends up in the store as Prometheus would have stored it, and no page can hurt the server.
 //! Not here: parsing of pages (`text`, `openmetrics`), finding targets (`discovery`), the YAML schema (gateway).
 
+mod active;
+mod batches;
+mod cache;
 pub mod config;
+mod counters;
+mod duration;
+mod manager;
+mod page;
+mod sample_labels;
+pub mod target;
+mod target_loop;
+mod worker;
+
+pub use active::Health;
+pub use counters::{ScrapeCounters, SummaryTotals};
+pub use duration::{DurationError, format_duration, parse_duration};
+pub use manager::{
+    ActiveTargetSnapshot, DroppedTargetSnapshot, PoolStats, ScrapeManager, TargetMetadataSnapshot,
+    TargetsSnapshot,
+};
+pub use worker::ScrapeWorker;
+
+#[cfg(test)]
+mod tests;

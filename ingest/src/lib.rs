@@ -9,6 +9,7 @@ pub mod discovery;
 pub mod http_client;
 mod identity;
 pub mod limits;
+pub mod metadata;
 mod openmetrics;
 pub mod relabel;
 pub mod remote_write;

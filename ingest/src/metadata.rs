@@ -85,12 +85,16 @@ impl TargetMetadata {
 
     /// All entries, in no particular order.
     pub fn entries(&self) -> impl Iterator<Item = MetricMetadata> + '_ {
-        self.families.iter().map(|(metric, family)| entry(metric, family))
+        self.families
+            .iter()
+            .map(|(metric, family)| entry(metric, family))
     }
 
     /// The entry of one family.
     pub fn get(&self, metric: &str) -> Option<MetricMetadata> {
-        self.families.get(metric).map(|family| entry(metric, family))
+        self.families
+            .get(metric)
+            .map(|family| entry(metric, family))
     }
 
     /// Number of families: `prometheus_target_metadata_cache_entries`.
@@ -141,7 +145,10 @@ mod tests {
         metadata.set_help("a", "two", 2);
         metadata.set_unit("b", "seconds", 2);
         let a = metadata.get("a").unwrap();
-        assert_eq!((a.metric_type, a.help.as_str()), (MetricType::Counter, "two"));
+        assert_eq!(
+            (a.metric_type, a.help.as_str()),
+            (MetricType::Counter, "two")
+        );
         assert_eq!(metadata.get("b").unwrap().metric_type, MetricType::Unknown);
         metadata.set_help("a", "two", 12);
         metadata.expire(13);
@@ -152,6 +159,9 @@ mod tests {
     fn help_is_cut_at_a_character() {
         let mut metadata = TargetMetadata::default();
         metadata.set_help("a", &"ä".repeat(METADATA_HELP_BYTES_MAX), 1);
-        assert_eq!(metadata.get("a").unwrap().help.len(), METADATA_HELP_BYTES_MAX);
+        assert_eq!(
+            metadata.get("a").unwrap().help.len(),
+            METADATA_HELP_BYTES_MAX
+        );
     }
 }

@@ -4,6 +4,7 @@
 
 use super::template::Template;
 use crate::scrape::config::NameValidation;
+use crate::validate::is_legacy_label_name;
 use md5::{Digest, Md5};
 use regex::Regex;
 use std::fmt;
@@ -338,13 +339,7 @@ fn map_case<I: Iterator<Item = char>>(
 pub(crate) fn is_label_name(name: &str, validation: NameValidation) -> bool {
     match validation {
         NameValidation::Utf8 => !name.is_empty(),
-        NameValidation::Legacy => {
-            let mut bytes = name.bytes();
-            bytes
-                .next()
-                .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
-                && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        }
+        NameValidation::Legacy => is_legacy_label_name(name),
     }
 }
 

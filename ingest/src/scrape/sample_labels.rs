@@ -4,6 +4,7 @@
 
 use super::config::{NameValidation, ScrapeConfig};
 use crate::relabel::{Rule, Verdict, is_label_name, process};
+use crate::validate::is_legacy_metric_name;
 use storage_engine::model::{Labels, LabelsBuilder, METRIC_NAME};
 
 /// Why a series fails the whole scrape.
@@ -141,13 +142,7 @@ fn finish(
 fn is_metric_name(name: &str, validation: NameValidation) -> bool {
     match validation {
         NameValidation::Utf8 => !name.is_empty(),
-        NameValidation::Legacy => {
-            let mut bytes = name.bytes();
-            bytes
-                .next()
-                .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_' || b == b':')
-                && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':')
-        }
+        NameValidation::Legacy => is_legacy_metric_name(name),
     }
 }
 

@@ -185,18 +185,23 @@ pub(crate) fn decode_stream(
         at += 1;
     }
     let timestamps = &timestamps[..count];
-    let from = match range.min <= first_ts {
-        true => 0,
-        false => timestamps.partition_point(|t| *t < range.min),
+    let (from, to) = inside(timestamps, range);
+    out.timestamps.extend_from_slice(&timestamps[from..to]);
+    out.values.extend_from_slice(&values[from..to]);
+}
+
+/// The part of ascending timestamps that lies in `range`, as start and end.
+#[inline]
+pub(super) fn inside(timestamps: &[TimestampMs], range: TimeRange) -> (usize, usize) {
+    let from = match timestamps.first() {
+        Some(first) if *first < range.min => timestamps.partition_point(|t| *t < range.min),
+        _ => 0,
     };
-    let to = match range.max >= ts {
-        true => count,
-        false => timestamps.partition_point(|t| *t <= range.max),
+    let to = match timestamps.last() {
+        Some(last) if *last > range.max => timestamps.partition_point(|t| *t <= range.max),
+        _ => timestamps.len(),
     };
-    if from < to {
-        out.timestamps.extend_from_slice(&timestamps[from..to]);
-        out.values.extend_from_slice(&values[from..to]);
-    }
+    (from, to.max(from))
 }
 
 /// The samples of a chunk whose value does not change and whose timestamps are regular.

@@ -11,6 +11,7 @@
 
 pub(crate) mod bits;
 pub(crate) mod hot;
+mod page;
 pub(crate) mod sealed;
 pub(crate) mod slab;
 

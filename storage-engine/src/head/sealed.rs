@@ -1,12 +1,14 @@
 //! Sealed chunks: immutable, back to back in big pages, each linked to the one before of its series.
 //!
 //! Layout, little endian, aligned to 4 bytes: `u32` previous chunk, `u32` span (last minus first timestamp, ms), `i64`
-//! first timestamp, `u16` bytes of stream, `u16` samples; then the stream of [`super::bits`], or 8 bytes of value when
-//! the stream is empty (regular timestamps and one value).
+//! first timestamp, `u16` bytes of body, `u16` samples; then the body: the packed columns of [`super::page`] (the top
+//! bit of the length is set), the stream of [`super::bits`] where packing would cost more than a quarter more bytes, or 8
+//! bytes of value when the length is 0 (regular timestamps and one value).
 //! Promise: a chunk never moves and never changes.
 
 use super::bits::{self, Bits, CHUNK_BYTES_MAX};
 use super::hot::Hot;
+use super::page;
 use super::slab::Slab;
 use crate::model::{SampleColumns, TimestampMs};
 use crate::shard_api::TimeRange;
@@ -36,8 +38,12 @@ pub(crate) struct Chunk<'a> {
     body: Body<'a>,
 }
 
+/// In the length of a body: it is packed.
+const PACKED: u16 = 0x8000;
+
 enum Body<'a> {
     Stream(&'a [u8]),
+    Packed(&'a [u8]),
     Regular(f64),
 }
 
@@ -53,6 +59,9 @@ impl Chunk<'_> {
             Body::Stream(stream) => {
                 bits::decode_stream(Bits::new(stream), self.first_ts, self.count, range, out);
             }
+            Body::Packed(body) => {
+                page::unpack(body, self.first_ts, self.span, self.count, range, out);
+            }
             Body::Regular(value) => {
                 let gaps = u64::from(self.count.max(2) - 1);
                 let delta = u64::from(self.span) / gaps;
@@ -67,6 +76,9 @@ impl Chunk<'_> {
 pub(crate) struct Sealed {
     pages: Vec<Vec<u8>>,
     chunks: u64,
+    /// What is being sealed, kept for its memory.
+    columns: SampleColumns,
+    packed: Vec<u8>,
 }
 
 impl Sealed {
@@ -79,8 +91,26 @@ impl Sealed {
         } else {
             0
         };
-        let body = if used == 0 { 8 } else { used };
-        let bytes = (HEADER_BYTES + body).next_multiple_of(4);
+        let stream = &stream[..used];
+        self.packed.clear();
+        if used > 0 {
+            self.columns.clear();
+            let all = TimeRange {
+                min: TimestampMs::MIN,
+                max: TimestampMs::MAX,
+            };
+            let reader = Bits::new(stream);
+            bits::decode_stream(reader, hot.first_ts, hot.count, all, &mut self.columns);
+            page::pack(&self.columns, used + used / 4, &mut self.packed);
+        }
+        let (body, length) = if used == 0 {
+            (&hot.last_bits.to_le_bytes()[..], 0)
+        } else if self.packed.is_empty() {
+            (stream, used as u16)
+        } else {
+            (self.packed.as_slice(), self.packed.len() as u16 | PACKED)
+        };
+        let bytes = (HEADER_BYTES + body.len()).next_multiple_of(4);
         if self
             .pages
             .last()
@@ -99,13 +129,9 @@ impl Sealed {
         page.extend_from_slice(&hot.sealed.0.to_le_bytes());
         page.extend_from_slice(&span.to_le_bytes());
         page.extend_from_slice(&hot.first_ts.to_le_bytes());
-        page.extend_from_slice(&(used as u16).to_le_bytes());
+        page.extend_from_slice(&length.to_le_bytes());
         page.extend_from_slice(&hot.count.to_le_bytes());
-        if used == 0 {
-            page.extend_from_slice(&hot.last_bits.to_le_bytes());
-        } else {
-            page.extend_from_slice(&stream[..used]);
-        }
+        page.extend_from_slice(body);
         page.resize(page.len().next_multiple_of(4), 0);
         self.chunks += 1;
         hot.restart(ChunkRef((at / 4) as u32), slab);
@@ -124,11 +150,14 @@ impl Sealed {
             .get(byte % PAGE_BYTES..)?;
         let (header, rest) = rest.split_first_chunk::<HEADER_BYTES>()?;
         let [p0, p1, p2, p3, s0, s1, s2, s3, t @ .., l0, l1, n0, n1] = *header;
-        let used = usize::from(u16::from_le_bytes([l0, l1]));
-        let body = if used == 0 {
+        let length = u16::from_le_bytes([l0, l1]);
+        let bytes = usize::from(length & !PACKED);
+        let body = if length == 0 {
             Body::Regular(f64::from_le_bytes(*rest.first_chunk::<8>()?))
+        } else if length & PACKED != 0 {
+            Body::Packed(rest.get(..bytes)?)
         } else {
-            Body::Stream(rest.get(..used)?)
+            Body::Stream(rest.get(..bytes)?)
         };
         Some(Chunk {
             previous: ChunkRef(u32::from_le_bytes([p0, p1, p2, p3])),

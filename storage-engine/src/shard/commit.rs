@@ -184,8 +184,13 @@ impl Commits {
         }
     }
 
-    pub(super) fn on_tick(&mut self, now: u64) {
-        self.tick = self.echo_at.is_some_and(|at| now >= at);
+    pub(super) fn on_tick(&mut self, now: u64, actions: &mut Vec<Action>) {
+        match self.echo_at {
+            Some(at) if now >= at => self.tick = true,
+            // A timer that fired early: ask again, or nothing would.
+            Some(at) => actions.push(Action::WakeAt(at)),
+            None => {}
+        }
     }
 
     /// Starts the next commit if the log is free and there is something to write.

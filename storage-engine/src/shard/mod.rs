@@ -181,7 +181,7 @@ impl Shard {
             }
             Event::LogDone { lsn, result } => self.commits.on_done(lsn, result, actions),
             Event::LogReopened => self.commits.on_reopened(actions),
-            Event::Tick => self.commits.on_tick(now),
+            Event::Tick => self.commits.on_tick(now, actions),
             Event::Stop => {
                 self.stopping = true;
                 self.tasks.clear();

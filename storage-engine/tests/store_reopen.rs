@@ -1,4 +1,5 @@
 //! A store keeps what it has answered: open, append, stop or drop, open again, on each executor that this machine has.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
 use ferula_storage_engine::model::{Labels, SampleColumns, SeriesRef};
 use ferula_storage_engine::runtime::probe_ring;
@@ -8,6 +9,7 @@ use ferula_storage_engine::shard_api::{
     TimeRange,
 };
 use ferula_storage_engine::store::{AckMode, OpenError, RuntimeChoice, Store, StoreOptions};
+
 use std::future::Future;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};

@@ -21,6 +21,11 @@ pub use probe::{RingUnavailable, probe_ring};
 pub(crate) use thread::{ShardStart, ShardThread, StartState};
 pub(crate) use watchdog::Watchdog;
 
+/// Where the answer to an append comes out.
+pub type ReplyReceiver = tokio::sync::oneshot::Receiver<
+    Result<crate::shard_api::AppendOutcome, crate::shard_api::AppendError>,
+>;
+
 /// Which executor runs the shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RuntimeChoice {

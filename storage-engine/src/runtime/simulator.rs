@@ -1,1 +1,381 @@
-//! The deterministic simulator shell.
+//! The deterministic simulator shell: virtual clock, seeded scheduling, simulated disk, one shard.
+//!
+//! The shard, the loop that drives it, the log's loop, its writer and the replay are the ones that run in production; only the executor
+//! and the disk differ. Promise: the same seed, disk and calls give the same run, poll by poll ([`SimulatedShard::trace_hash`]).
+
+use super::drive::{PublishedStats, drive};
+use super::log_pump::{LocalLogQueue, LogNext, LogSource, run_log};
+use super::mailbox::{Mail, Mailbox, Refused};
+use super::thread::replay_shard;
+use super::{ReplyReceiver, Rt};
+use crate::io::{Access, AlignedBytes, BlockingDisk, DiskFile, LogDisk, SimulatedDisk};
+use crate::shard::{Shard, ShardConfig, ShardStats};
+use crate::shard_api::{AppendBatch, AppendError, AppendMode, ShardTask};
+use crate::wal::{Replayed, WalOptions, WalWriter};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use tokio::sync::oneshot;
+
+/// Shortest and longest time of one disk operation, in nanoseconds.
+const DISK_NANOS_MIN: u64 = 20_000;
+const DISK_NANOS_SPREAD: u64 = 2_000_000;
+/// What a yield costs, in nanoseconds.
+const YIELD_NANOS: u64 = 1_000;
+
+/// Settings of a simulated shard.
+#[derive(Debug, Clone)]
+pub struct SimulationOptions {
+    /// Seed of scheduling and disk times.
+    pub seed: u64,
+    /// The shard's settings.
+    pub shard: ShardConfig,
+    /// The log's settings.
+    pub wal: WalOptions,
+    /// Longest time between a fast acknowledgement and its sync.
+    pub sync_interval_nanos: u64,
+    /// Messages that the mailbox holds.
+    pub mailbox_messages: usize,
+}
+
+/// The virtual world: time, chance, and a fingerprint of all that happened.
+struct World {
+    now: Cell<u64>,
+    random: Cell<u64>,
+    trace: Cell<u64>,
+    timers: RefCell<BTreeMap<(u64, u64), Waker>>,
+    timers_made: Cell<u64>,
+}
+
+impl World {
+    fn random(&self) -> u64 {
+        let mut state = self.random.get();
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        self.random.set(state);
+        state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
+    }
+
+    fn note(&self, what: u64) {
+        let trace = self.trace.get().rotate_left(5) ^ what ^ self.now.get();
+        self.trace.set(trace.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    }
+
+    async fn until(&self, at: u64) {
+        poll_fn(|context| {
+            if self.now.get() >= at {
+                return Poll::Ready(());
+            }
+            let id = self.timers_made.get();
+            self.timers_made.set(id + 1);
+            self.timers
+                .borrow_mut()
+                .insert((at, id), context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Jumps to the next timer; false if there is none.
+    fn advance(&self) -> bool {
+        let Some((&(at, id), _)) = self.timers.borrow().first_key_value() else {
+            return false;
+        };
+        let waker = self.timers.borrow_mut().remove(&(at, id));
+        self.now.set(self.now.get().max(at));
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
+    }
+}
+
+struct Simulated {
+    world: Rc<World>,
+    log: Rc<LocalLogQueue>,
+}
+
+impl Rt for Simulated {
+    fn now(&self) -> u64 {
+        self.world.now.get()
+    }
+
+    async fn sleep(&self, nanos: u64) {
+        self.world.until(self.now().saturating_add(nanos)).await;
+    }
+
+    async fn yield_to_reactor(&self) {
+        self.world.until(self.now() + YIELD_NANOS).await;
+    }
+
+    fn log(&self, lsn: u64, bytes: Vec<u8>) {
+        self.world.note(lsn ^ bytes.len() as u64);
+        self.log.push(lsn, bytes);
+    }
+}
+
+struct SimulatedSource {
+    world: Rc<World>,
+    log: Rc<LocalLogQueue>,
+}
+
+impl LogSource for SimulatedSource {
+    fn now(&self) -> u64 {
+        self.world.now.get()
+    }
+
+    async fn next(&self, deadline: Option<u64>) -> LogNext {
+        let timer = async {
+            match deadline {
+                Some(deadline) => self.world.until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        self.log.next(timer).await
+    }
+}
+
+/// The simulated disk with operations that take (virtual) time.
+struct SlowDisk {
+    world: Rc<World>,
+    disk: BlockingDisk,
+}
+
+impl SlowDisk {
+    async fn work(&self, operation: u64) {
+        let nanos = DISK_NANOS_MIN + self.world.random() % DISK_NANOS_SPREAD;
+        self.world.until(self.world.now.get() + nanos).await;
+        self.world.note(operation);
+    }
+}
+
+impl LogDisk for SlowDisk {
+    type File = Box<dyn DiskFile>;
+
+    fn alignment(&self) -> usize {
+        self.disk.alignment()
+    }
+
+    async fn create(&self, path: &Path) -> io::Result<Self::File> {
+        self.work(1).await;
+        self.disk.create(path).await
+    }
+
+    async fn reuse(&self, path: &Path) -> io::Result<Self::File> {
+        self.work(2).await;
+        self.disk.reuse(path).await
+    }
+
+    async fn write(
+        &self,
+        file: &Self::File,
+        offset: u64,
+        bytes: AlignedBytes,
+    ) -> (io::Result<()>, AlignedBytes) {
+        self.work(offset).await;
+        self.disk.write(file, offset, bytes).await
+    }
+
+    async fn sync(&self, file: &Self::File) -> io::Result<()> {
+        self.work(3).await;
+        self.disk.sync(file).await
+    }
+
+    async fn close(&self, file: Self::File) {
+        self.disk.close(file).await;
+    }
+
+    async fn rename(&self, source: &Path, target: &Path) -> io::Result<()> {
+        self.work(4).await;
+        self.disk.rename(source, target).await
+    }
+
+    async fn remove(&self, path: &Path) -> io::Result<()> {
+        self.work(5).await;
+        self.disk.remove(path).await
+    }
+
+    async fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.work(6).await;
+        self.disk.sync_dir(dir).await
+    }
+}
+
+/// Set when a future wants to be polled.
+struct Wanted(AtomicBool);
+
+impl Wake for Wanted {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+struct Task {
+    future: Pin<Box<dyn Future<Output = ()>>>,
+    wanted: Arc<Wanted>,
+    done: bool,
+}
+
+impl Task {
+    fn new(future: impl Future<Output = ()> + 'static) -> Task {
+        let wanted = Arc::new(Wanted(AtomicBool::new(true)));
+        Task {
+            future: Box::pin(future),
+            wanted,
+            done: false,
+        }
+    }
+
+    fn is_runnable(&self) -> bool {
+        !self.done && self.wanted.0.load(Ordering::Relaxed)
+    }
+
+    fn poll(&mut self) {
+        self.wanted.0.store(false, Ordering::Relaxed);
+        let waker = Waker::from(Arc::clone(&self.wanted));
+        self.done = self
+            .future
+            .as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_ready();
+    }
+}
+
+/// One shard with its log in a virtual world.
+pub struct SimulatedShard {
+    world: Rc<World>,
+    mailbox: Arc<Mailbox>,
+    stats: Arc<PublishedStats>,
+    replayed: Replayed,
+    tasks: Vec<Task>,
+}
+
+impl SimulatedShard {
+    /// Brings a shard back from `disk` and starts it. Errors are those of the replay.
+    pub fn open(disk: &SimulatedDisk, options: &SimulationOptions) -> io::Result<SimulatedShard> {
+        let mut shard = Shard::new(options.shard.clone());
+        let replayed = replay_shard(disk, &options.wal, &mut shard, &Default::default())?;
+        let world = Rc::new(World {
+            now: Cell::new(1),
+            random: Cell::new(options.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            trace: Cell::new(0),
+            timers: RefCell::default(),
+            timers_made: Cell::new(0),
+        });
+        let mailbox = Arc::new(Mailbox::with_capacity(options.mailbox_messages));
+        let stats = Arc::new(PublishedStats::default());
+        let log = Rc::new(LocalLogQueue::default());
+        let slow = SlowDisk {
+            world: Rc::clone(&world),
+            disk: BlockingDisk::new(Arc::new(disk.clone()), Access::Buffered),
+        };
+        let writer = WalWriter::new(slow, options.wal.clone(), replayed.position.clone());
+        let source = SimulatedSource {
+            world: Rc::clone(&world),
+            log: Rc::clone(&log),
+        };
+        let sync_interval_nanos = options.sync_interval_nanos;
+        let reports = Arc::clone(&mailbox);
+        let log_task = Task::new(async move {
+            run_log(writer, &source, &reports, sync_interval_nanos).await;
+        });
+        let rt = Simulated {
+            world: Rc::clone(&world),
+            log: Rc::clone(&log),
+        };
+        let (mail, published) = (Arc::clone(&mailbox), Arc::clone(&stats));
+        let shard_task = Task::new(async move {
+            drive(&rt, &mut shard, &mail, &published).await;
+            mail.close();
+            log.close();
+        });
+        Ok(SimulatedShard {
+            world,
+            mailbox,
+            stats,
+            replayed,
+            tasks: vec![shard_task, log_task],
+        })
+    }
+
+    /// What the replay found.
+    pub fn replayed(&self) -> &Replayed {
+        &self.replayed
+    }
+
+    /// Sends a batch; the answer comes while the simulation runs.
+    pub fn append(
+        &self,
+        batch: AppendBatch,
+        mode: AppendMode,
+    ) -> Result<ReplyReceiver, AppendError> {
+        let (reply, answer) = oneshot::channel();
+        match self.mailbox.push(Mail::Append {
+            batch: Box::new(batch),
+            mode,
+            reply,
+        }) {
+            Ok(()) => Ok(answer),
+            Err(Refused::Full(_)) => Err(AppendError::Overloaded),
+            Err(Refused::Closed(_)) => Err(AppendError::Stopped),
+        }
+    }
+
+    /// Sends a piece of a query; false if it was not taken.
+    pub fn submit(&self, task: Box<dyn ShardTask>) -> bool {
+        self.mailbox.push(Mail::Task(task)).is_ok()
+    }
+
+    /// Asks the shard to finish and end.
+    pub fn stop(&self) {
+        self.mailbox.request_stop();
+    }
+
+    /// Polls one task that wants it, chosen by chance, or lets time pass; false if nothing is left that could ever happen.
+    pub fn step(&mut self) -> bool {
+        let runnable: Vec<_> = (0..self.tasks.len())
+            .filter(|&index| self.tasks[index].is_runnable())
+            .collect();
+        if runnable.is_empty() {
+            return !self.has_ended() && self.world.advance();
+        }
+        let chosen = runnable[self.world.random() as usize % runnable.len()];
+        self.world.note(chosen as u64);
+        self.tasks[chosen].poll();
+        true
+    }
+
+    /// Steps until virtual time `at`.
+    pub fn run_until(&mut self, at: u64) {
+        while self.now() < at && self.step() {}
+        self.world.now.set(self.now().max(at));
+    }
+
+    /// Have shard and log ended?
+    pub fn has_ended(&self) -> bool {
+        self.tasks.iter().all(|task| task.done)
+    }
+
+    /// Virtual nanoseconds.
+    pub fn now(&self) -> u64 {
+        self.world.now.get()
+    }
+
+    /// Numbers of the shard, as published.
+    pub fn stats(&self) -> ShardStats {
+        self.stats.read()
+    }
+
+    /// A fingerprint of everything that happened: equal for equal runs.
+    pub fn trace_hash(&self) -> u64 {
+        self.world.trace.get()
+    }
+}

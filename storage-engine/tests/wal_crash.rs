@@ -1,0 +1,232 @@
+//! Power cuts and disk errors at every operation of a log: what was acknowledged as durable is there, and nothing is invented.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
+
+mod log_fixture;
+
+use ferula_storage_engine::io::{CrashImage, Fault, SimulatedDisk};
+use ferula_storage_engine::wal::{AckMode, WalError};
+use futures_util::FutureExt;
+use log_fixture::{Log, appended, options, read, segments, try_read};
+
+const COMMITS: u64 = 12;
+const IMAGES: [CrashImage; 6] = [
+    CrashImage::SyncedOnly,
+    CrashImage::Everything,
+    CrashImage::Random(1),
+    CrashImage::Random(2),
+    CrashImage::Random(3),
+    CrashImage::Random(4),
+];
+
+/// Commits two numbers at a time until the disk fails; returns how many numbers were acknowledged, and how many tried.
+fn script(log: &mut Log, first: u64) -> (u64, u64) {
+    for commit in 0..COMMITS {
+        let number = first + 2 * commit;
+        if log.commit(&[number, number + 1]).is_err() {
+            return (number, number + 2);
+        }
+        if commit == 7 {
+            log.mark();
+        }
+    }
+    (first + 2 * COMMITS, first + 2 * COMMITS)
+}
+
+fn faulty_log(fault: Option<(u64, Fault)>) -> Log {
+    let log = Log::new(AckMode::Durable, 2_048);
+    if let Some((operation, fault)) = fault {
+        log.disk.fail_at(log.disk.operations() + operation, fault);
+    }
+    log
+}
+
+/// Operations of the script from the first write to the end.
+fn script_operations() -> u64 {
+    let mut log = faulty_log(None);
+    let before = log.disk.operations();
+    assert_eq!(script(&mut log, 0), (2 * COMMITS, 2 * COMMITS));
+    assert!(segments(&log.disk).len() >= 3);
+    log.disk.operations() - before
+}
+
+/// Checks a disk after a power cut; goes on with the log and checks that both lives are read.
+fn check_survivor(disk: &SimulatedDisk, acknowledged: u64, tried: u64, what: &str) {
+    let found = read(disk);
+    assert!(
+        found.samples.is_superset(&appended(0..acknowledged)),
+        "{what}: lost"
+    );
+    assert!(
+        found.samples.is_subset(&appended(0..tried)),
+        "{what}: invented"
+    );
+    assert_eq!(found.replayed.records_lost, 0, "{what}: called damage");
+    let options = options(AckMode::Durable, 2_048, [7; 16]);
+    let mut log = Log::on(disk.clone(), options, found.replayed.position.clone());
+    let (end, _) = script(&mut log, 100);
+    drop(log);
+    let again = read(&disk.crash(CrashImage::SyncedOnly));
+    let expected: std::collections::BTreeSet<_> =
+        found.samples.iter().copied().chain(100..end).collect();
+    assert_eq!(again.samples, expected, "{what}: the second life");
+    assert_eq!(again.replayed.records_lost, 0, "{what}: the second life");
+}
+
+#[test]
+fn a_power_cut_at_every_operation_loses_nothing_acknowledged() {
+    let operations = script_operations();
+    let mut states = 0;
+    for operation in 1..=operations {
+        let mut log = faulty_log(Some((operation, Fault::Crash)));
+        let (acknowledged, tried) = script(&mut log, 0);
+        for image in IMAGES {
+            let disk = log.disk.crash(image);
+            check_survivor(
+                &disk,
+                acknowledged,
+                tried,
+                &format!("operation {operation} {image:?}"),
+            );
+            states += 1;
+        }
+    }
+    println!("{operations} operations, {states} states");
+}
+
+#[test]
+fn a_power_cut_during_recovery_loses_nothing_either() {
+    for operation in (1..=script_operations()).step_by(3) {
+        let mut log = faulty_log(Some((operation, Fault::Crash)));
+        let (acknowledged, tried) = script(&mut log, 0);
+        for image in IMAGES {
+            let first = log.disk.crash(image);
+            for recovery_operation in 1.. {
+                let disk = first.duplicate();
+                disk.fail_at(recovery_operation, Fault::Crash);
+                if try_read(&disk).is_ok() {
+                    break;
+                }
+                let second = disk.crash(IMAGES[recovery_operation as usize % IMAGES.len()]);
+                let what = format!("operation {operation} {image:?}, {recovery_operation} again");
+                check_survivor(&second, acknowledged, tried, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_written_any_more() {
+    for operation in 1..=script_operations() {
+        let mut log = faulty_log(Some((operation, Fault::Error(libc::EIO))));
+        let (acknowledged, tried) = script(&mut log, 0);
+        if acknowledged == 2 * COMMITS {
+            continue;
+        }
+        let operations = log.disk.operations();
+        let error = log.commit(&[tried]).unwrap_err();
+        assert!(matches!(error, WalError::Failed { .. }), "{error}");
+        assert!(!log.writer().try_reopen().now_or_never().unwrap());
+        assert_eq!(log.disk.operations(), operations, "touched the disk again");
+        let found = read(&log.disk.crash(CrashImage::SyncedOnly));
+        assert!(
+            found.samples.is_superset(&appended(0..acknowledged)),
+            "operation {operation}"
+        );
+        assert!(
+            found.samples.is_subset(&appended(0..tried)),
+            "operation {operation}"
+        );
+    }
+}
+
+#[test]
+fn a_full_disk_is_waited_out() {
+    for capacity in (0..9_000).step_by(100) {
+        let mut log = faulty_log(None);
+        log.disk.set_capacity(Some(capacity));
+        let (acknowledged, tried) = script(&mut log, 0);
+        if acknowledged == 2 * COMMITS {
+            continue;
+        }
+        let error = log.commit(&[tried]).unwrap_err();
+        assert!(matches!(error, WalError::Full { .. }), "{error}");
+        assert!(error.to_string().contains("no space left"), "{error}");
+        assert!(
+            !log.writer().try_reopen().now_or_never().unwrap(),
+            "still full"
+        );
+        // The process may die meanwhile.
+        let found = read(&log.disk.crash(CrashImage::SyncedOnly));
+        assert!(
+            found.samples.is_superset(&appended(0..acknowledged)),
+            "capacity {capacity}"
+        );
+        log.disk.set_capacity(None);
+        assert!(
+            log.writer().try_reopen().now_or_never().unwrap(),
+            "capacity {capacity}"
+        );
+        log.commit(&[acknowledged, acknowledged + 1]).unwrap();
+        log.commit(&[acknowledged + 2]).unwrap();
+        let found = read(&log.disk.crash(CrashImage::SyncedOnly));
+        assert_eq!(
+            found.samples,
+            appended(0..acknowledged + 3),
+            "capacity {capacity}"
+        );
+        assert_eq!(found.replayed.records_lost, 0);
+    }
+}
+
+#[test]
+fn fast_mode_leaves_a_prefix_without_holes() {
+    for seed in 0..400 {
+        let mut log = Log::new(AckMode::Fast, 2_048);
+        for number in 0..40 {
+            log.commit(&[number]).unwrap();
+            if number % 11 == seed % 11 {
+                log.writer().sync().now_or_never().unwrap().unwrap();
+            }
+        }
+        let synced = (0..40)
+            .rev()
+            .find(|number| number % 11 == seed % 11)
+            .map_or(0, |n| n + 1);
+        let disk = log.disk.crash(CrashImage::Random(seed));
+        let found = read(&disk);
+        let count = found.samples.len() as u64;
+        assert_eq!(found.samples, appended(0..count), "seed {seed}: a hole");
+        assert!(count >= synced, "seed {seed}: lost what was synced");
+        assert_eq!(found.replayed.records_lost, 0, "seed {seed}: called damage");
+        assert_eq!(
+            read(&disk).samples,
+            found.samples,
+            "seed {seed}: the cut does not hold"
+        );
+    }
+}
+
+#[test]
+fn released_segments_are_written_again_and_their_old_records_never_come_back() {
+    let mut log = Log::new(AckMode::Durable, 2_048);
+    for number in 0..30 {
+        log.commit(&[number]).unwrap();
+    }
+    let written = log.writer().written_lsn();
+    log.writer()
+        .release_before(written)
+        .now_or_never()
+        .unwrap()
+        .unwrap();
+    let kept = segments(&log.disk).len();
+    assert_eq!(kept, 1, "only the open segment is left");
+    for number in 30..60 {
+        log.commit(&[number]).unwrap();
+    }
+    let survivor = log.disk.crash(CrashImage::SyncedOnly);
+    let found = read(&survivor);
+    let first = *found.samples.first().unwrap();
+    assert!((1..30).contains(&first));
+    assert_eq!(found.samples, appended(first..60));
+    assert_eq!(found.replayed.records_lost, 0);
+}

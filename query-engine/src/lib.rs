@@ -5,5 +5,6 @@
 pub mod eval;
 pub mod functions;
 pub mod kernels;
+pub mod number_text;
 pub mod parse;
 pub mod testlang;

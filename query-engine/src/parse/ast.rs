@@ -321,7 +321,154 @@ pub struct DurationExpr {
     pub span: Span,
 }
 
+impl ValueType {
+    /// The word of the API: `scalar`, `vector`, `matrix`, `string`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ValueType::Scalar => "scalar",
+            ValueType::Vector => "vector",
+            ValueType::Matrix => "matrix",
+            ValueType::String => "string",
+        }
+    }
+}
+
+impl BinaryOp {
+    /// As PromQL writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BinaryOp::Add => "+",
+            BinaryOp::Sub => "-",
+            BinaryOp::Mul => "*",
+            BinaryOp::Div => "/",
+            BinaryOp::Mod => "%",
+            BinaryOp::Pow => "^",
+            BinaryOp::Atan2 => "atan2",
+            BinaryOp::Eql => "==",
+            BinaryOp::Neq => "!=",
+            BinaryOp::Lss => "<",
+            BinaryOp::Lte => "<=",
+            BinaryOp::Gtr => ">",
+            BinaryOp::Gte => ">=",
+            BinaryOp::TrimUpper => "</",
+            BinaryOp::TrimLower => ">/",
+            BinaryOp::And => "and",
+            BinaryOp::Or => "or",
+            BinaryOp::Unless => "unless",
+        }
+    }
+
+    /// `==`, `!=`, `<`, `<=`, `>`, `>=`: those that may carry `bool`.
+    pub fn is_comparison(self) -> bool {
+        matches!(
+            self,
+            BinaryOp::Eql
+                | BinaryOp::Neq
+                | BinaryOp::Lss
+                | BinaryOp::Lte
+                | BinaryOp::Gtr
+                | BinaryOp::Gte
+        )
+    }
+
+    /// `and`, `or`, `unless`.
+    pub fn is_set(self) -> bool {
+        matches!(self, BinaryOp::And | BinaryOp::Or | BinaryOp::Unless)
+    }
+}
+
+impl MatchCardinality {
+    /// The word of the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MatchCardinality::OneToOne => "one-to-one",
+            MatchCardinality::ManyToOne => "many-to-one",
+            MatchCardinality::OneToMany => "one-to-many",
+            MatchCardinality::ManyToMany => "many-to-many",
+        }
+    }
+}
+
+/// Every aggregation and how it is written.
+const AGGREGATIONS: [(AggregateOp, &str); 14] = [
+    (AggregateOp::Sum, "sum"),
+    (AggregateOp::Avg, "avg"),
+    (AggregateOp::Count, "count"),
+    (AggregateOp::Min, "min"),
+    (AggregateOp::Max, "max"),
+    (AggregateOp::Group, "group"),
+    (AggregateOp::Stddev, "stddev"),
+    (AggregateOp::Stdvar, "stdvar"),
+    (AggregateOp::Topk, "topk"),
+    (AggregateOp::Bottomk, "bottomk"),
+    (AggregateOp::CountValues, "count_values"),
+    (AggregateOp::Quantile, "quantile"),
+    (AggregateOp::Limitk, "limitk"),
+    (AggregateOp::LimitRatio, "limit_ratio"),
+];
+
+impl AggregateOp {
+    /// As PromQL writes it.
+    pub fn as_str(self) -> &'static str {
+        AGGREGATIONS
+            .iter()
+            .find(|(op, _)| *op == self)
+            .map(|(_, name)| *name)
+            .expect("BUG: every aggregation has a name")
+    }
+
+    /// The aggregation of that lower-case name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        AGGREGATIONS
+            .iter()
+            .find(|(_, n)| *n == name)
+            .map(|(op, _)| *op)
+    }
+
+    /// Does it take a parameter before the vector?
+    pub fn takes_parameter(self) -> bool {
+        matches!(
+            self,
+            AggregateOp::Topk
+                | AggregateOp::Bottomk
+                | AggregateOp::CountValues
+                | AggregateOp::Quantile
+                | AggregateOp::Limitk
+                | AggregateOp::LimitRatio
+        )
+    }
+}
+
 impl Expr {
+    /// The expressions directly inside, in the order they are written; durations are not among them, and the selector of a
+    /// [`MatrixSelector`] is part of it.
+    pub fn children(&self) -> Vec<&Expr> {
+        match self {
+            Expr::Number(_)
+            | Expr::String(_)
+            | Expr::Vector(_)
+            | Expr::Matrix(_)
+            | Expr::Duration(_) => Vec::new(),
+            Expr::Paren(e) => vec![&e.expr],
+            Expr::Unary(e) => vec![&e.expr],
+            Expr::Subquery(e) => vec![&e.expr],
+            Expr::Binary(e) => vec![&e.lhs, &e.rhs],
+            Expr::Aggregate(e) => e.param.iter().chain([&e.expr]).collect(),
+            Expr::Call(e) => e.args.iter().collect(),
+        }
+    }
+
+    /// Calls `visit` for this node and every node below it, parents first.
+    pub fn walk<'a>(&'a self, visit: &mut impl FnMut(&'a Expr)) {
+        let mut waiting = vec![self];
+        while let Some(expr) = waiting.pop() {
+            visit(expr);
+            let mut children = expr.children();
+            children.reverse();
+            waiting.append(&mut children);
+        }
+    }
+
     /// The byte range of the node.
     pub fn span(&self) -> Span {
         match self {

@@ -8,7 +8,7 @@ use std::fmt::Write;
 /// Appends a sample value as the HTTP API writes it: `1.5`, `NaN`, `+Inf`, `1e-07`, `1e+21`.
 pub fn format_value(value: f64, out: &mut String) {
     let magnitude = value.abs();
-    if magnitude != 0.0 && (magnitude < 1e-6 || magnitude >= 1e21) && magnitude.is_finite() {
+    if magnitude != 0.0 && magnitude.is_finite() && !(1e-6..1e21).contains(&magnitude) {
         let start = out.len();
         let _ = write!(out, "{value:e}");
         // Rust writes `1e-7`; Go writes the sign always and at least two digits.

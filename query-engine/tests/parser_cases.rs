@@ -5,7 +5,8 @@
 
 #![expect(
     clippy::print_stdout,
-    reason = "the counts and the differing texts are the test's product"
+    clippy::unwrap_used,
+    reason = "counts and differing texts are the test's product; a failed unwrap is a failed test"
 )]
 
 use ferula_query_engine::parse::{

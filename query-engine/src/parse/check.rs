@@ -122,10 +122,11 @@ impl Checker<'_> {
             let text = "comparisons between scalars must use BOOL modifier";
             return Err(self.error(self.operator(e), text));
         }
-        if let Some(matching) = &mut e.matching {
-            if e.op.is_set() && matching.card == MatchCardinality::OneToOne {
-                matching.card = MatchCardinality::ManyToMany;
-            }
+        if let Some(matching) = &mut e.matching
+            && e.op.is_set()
+            && matching.card == MatchCardinality::OneToOne
+        {
+            matching.card = MatchCardinality::ManyToMany;
         }
         if let Some(matching) = &e.matching
             && matching.on

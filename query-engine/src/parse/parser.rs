@@ -129,7 +129,7 @@ const POWER: u8 = 6;
 /// Binding power of `* / %`, which signs share.
 const PRODUCT: u8 = 5;
 /// Seconds that fit Prometheus's durations (nanoseconds in an i64).
-const DURATION_SECONDS_MAX: f64 = 9_223_372_036.854_775_807;
+const DURATION_SECONDS_MAX: f64 = 9_223_372_036.854_776;
 
 struct Parser<'a> {
     input: &'a [u8],

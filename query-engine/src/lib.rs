@@ -2,9 +2,16 @@
 //!
 //! Promise: no I/O, no clock: the query's times are arguments, data comes through the shards.
 
+pub mod engine;
 pub mod eval;
+mod fragment;
 pub mod functions;
 pub mod kernels;
+pub mod limits;
+pub mod local;
+pub mod metadata;
 pub mod number_text;
 pub mod parse;
+mod plan;
+pub mod result;
 pub mod testlang;

@@ -51,7 +51,7 @@ impl Bits {
             words: vec![u64::MAX; len.div_ceil(64)],
             len,
         };
-        if len % 64 != 0
+        if !len.is_multiple_of(64)
             && let Some(last) = bits.words.last_mut()
         {
             *last = (1 << (len % 64)) - 1;
@@ -89,6 +89,30 @@ impl Bits {
         self.words[k / 64] &= !(1 << (k % 64));
     }
 
+    /// Sets the bits that are set in `other`, which has the same length.
+    pub fn union(&mut self, other: &Bits) {
+        debug_assert_eq!(self.len, other.len);
+        for (a, b) in self.words.iter_mut().zip(&other.words) {
+            *a |= b;
+        }
+    }
+
+    /// Clears the bits that are clear in `other`, which has the same length.
+    pub fn intersect(&mut self, other: &Bits) {
+        debug_assert_eq!(self.len, other.len);
+        for (a, b) in self.words.iter_mut().zip(&other.words) {
+            *a &= b;
+        }
+    }
+
+    /// Clears the bits that are set in `other`, which has the same length.
+    pub fn subtract(&mut self, other: &Bits) {
+        debug_assert_eq!(self.len, other.len);
+        for (a, b) in self.words.iter_mut().zip(&other.words) {
+            *a &= !b;
+        }
+    }
+
     /// Is any bit set?
     pub fn any(&self) -> bool {
         self.words.iter().any(|w| *w != 0)
@@ -97,6 +121,12 @@ impl Bits {
     /// Number of set bits.
     pub fn count_ones(&self) -> usize {
         self.words.iter().map(|w| w.count_ones() as usize).sum()
+    }
+
+    /// Number of bits that are set here and not in `other`.
+    pub fn count_ones_outside(&self, other: &Bits) -> usize {
+        let pairs = self.words.iter().zip(&other.words);
+        pairs.map(|(a, b)| (a & !b).count_ones() as usize).sum()
     }
 
     /// The words, least significant bit first; bits beyond the length are clear.

@@ -1,0 +1,263 @@
+//! The query engine's front door: one text, one time range, one answer.
+//!
+//! Promise: no clock and no I/O of its own. Who owns the deadline flips the request's [`CancelToken`]; data comes through the shards.
+
+use crate::eval::budget::{Budget, CancelToken};
+use crate::eval::coordinator::{Coordinator, Outcome};
+use crate::eval::rows::steps;
+use crate::eval::value::{Grid, Row, Value};
+use crate::limits::{LOOKBACK_DELTA_MS, QUERY_BYTES_MAX, QUERY_SAMPLES_MAX};
+use crate::parse::ast::{Expr, ValueType};
+use crate::parse::{ParserOptions, parse};
+use crate::plan::{PlanContext, plan};
+use crate::result::{QueryError, QueryOutput, QueryStats, QueryValue, Series};
+use std::sync::Arc;
+use storage_engine::model::{Labels, SampleColumns, TimestampMs};
+use storage_engine::shard_api::ShardRunner;
+
+/// Settings that all queries share.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// How far back an instant selector looks, milliseconds (`--query.lookback-delta`).
+    pub lookback_delta_ms: i64,
+    /// Most samples a query holds at once (`--query.max-samples`).
+    pub max_samples: usize,
+    /// Resolution of subqueries that give none: the global evaluation interval, milliseconds.
+    pub default_subquery_step_ms: i64,
+    /// Drop metric names at the end of the evaluation (`--enable-feature=promql-delayed-name-removal`).
+    pub delayed_name_removal: bool,
+    /// What the parser accepts.
+    pub parser: ParserOptions,
+    /// Longest query text, bytes.
+    pub query_bytes_max: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        EngineOptions {
+            lookback_delta_ms: LOOKBACK_DELTA_MS,
+            max_samples: QUERY_SAMPLES_MAX,
+            default_subquery_step_ms: 60_000,
+            delayed_name_removal: false,
+            parser: ParserOptions::default(),
+            query_bytes_max: QUERY_BYTES_MAX,
+        }
+    }
+}
+
+/// One query.
+#[derive(Debug, Clone)]
+pub struct QueryRequest<'a> {
+    /// PromQL.
+    pub text: &'a str,
+    /// First (or only) evaluation time, milliseconds.
+    pub start_ms: TimestampMs,
+    /// Last evaluation time asked for, milliseconds; equal to the first for an instant query.
+    pub end_ms: TimestampMs,
+    /// Distance of evaluation times, milliseconds; 0 makes it an instant query.
+    pub step_ms: i64,
+    /// In place of the engine's lookback delta.
+    pub lookback_delta_ms: Option<i64>,
+    /// Stops the query from outside.
+    pub cancel: CancelToken,
+}
+
+impl<'a> QueryRequest<'a> {
+    /// An instant query.
+    pub fn instant(text: &'a str, time_ms: TimestampMs) -> Self {
+        QueryRequest {
+            text,
+            start_ms: time_ms,
+            end_ms: time_ms,
+            step_ms: 0,
+            lookback_delta_ms: None,
+            cancel: CancelToken::new(),
+        }
+    }
+
+    /// A range query.
+    pub fn range(text: &'a str, start_ms: TimestampMs, end_ms: TimestampMs, step_ms: i64) -> Self {
+        QueryRequest {
+            text,
+            start_ms,
+            end_ms,
+            step_ms,
+            lookback_delta_ms: None,
+            cancel: CancelToken::new(),
+        }
+    }
+
+    fn grid(&self) -> Result<Grid, QueryError> {
+        if self.step_ms == 0 {
+            return Ok(Grid {
+                start: self.start_ms,
+                step: 1,
+                count: 1,
+            });
+        }
+        let span = self
+            .end_ms
+            .checked_sub(self.start_ms)
+            .filter(|span| *span >= 0 && self.step_ms > 0)
+            .ok_or_else(|| {
+                QueryError::Invalid("end timestamp must not be before start time".to_owned())
+            })?;
+        Ok(Grid {
+            start: self.start_ms,
+            step: self.step_ms,
+            count: usize::try_from(span / self.step_ms).map_or(usize::MAX, |n| n + 1),
+        })
+    }
+}
+
+/// Parses, plans and evaluates queries. Cheap to clone; holds no state between queries.
+#[derive(Debug, Clone, Default)]
+pub struct Engine {
+    options: EngineOptions,
+}
+
+impl Engine {
+    /// An engine with these settings.
+    pub fn new(options: EngineOptions) -> Self {
+        Engine { options }
+    }
+
+    /// The settings.
+    pub fn options(&self) -> &EngineOptions {
+        &self.options
+    }
+
+    /// Answers a query over the data of `shards`.
+    pub async fn query(
+        &self,
+        shards: &dyn ShardRunner,
+        request: &QueryRequest<'_>,
+    ) -> Result<QueryOutput, QueryError> {
+        let size = request.text.len();
+        if size > self.options.query_bytes_max {
+            let limit = self.options.query_bytes_max;
+            return Err(QueryError::Invalid(format!(
+                "query of {size} bytes is longer than the limit of {limit} bytes"
+            )));
+        }
+        let expr = parse(request.text, &self.options.parser).map_err(QueryError::Parse)?;
+        self.evaluate(shards, &expr, request).await
+    }
+
+    /// Answers a query that has been parsed already; the request's text is only used to tell positions.
+    pub async fn evaluate(
+        &self,
+        shards: &dyn ShardRunner,
+        expr: &Expr,
+        request: &QueryRequest<'_>,
+    ) -> Result<QueryOutput, QueryError> {
+        let value_type = expr.value_type();
+        check_range_type(value_type, request)?;
+        let grid = request.grid()?;
+        let context = PlanContext {
+            grid,
+            end: request.end_ms,
+            step: request.step_ms,
+            lookback_delta: request
+                .lookback_delta_ms
+                .unwrap_or(self.options.lookback_delta_ms),
+            default_subquery_step: self.options.default_subquery_step_ms,
+            delayed_name_removal: self.options.delayed_name_removal,
+        };
+        let budget = Arc::new(Budget::new(
+            self.options.max_samples,
+            request.cancel.clone(),
+        ));
+        let program = plan(expr, &context)?;
+        let mut coordinator = Coordinator {
+            shards,
+            budget: Arc::clone(&budget),
+            delayed_name_removal: self.options.delayed_name_removal,
+            query: program.grid,
+            annotations: Default::default(),
+        };
+        let outcome = coordinator.run(&program).await?;
+        let (warnings, infos) = coordinator.annotations.render(request.text);
+        Ok(QueryOutput {
+            value: answer(outcome, grid, request.step_ms == 0),
+            warnings,
+            infos,
+            stats: QueryStats {
+                samples_total: budget.visited(),
+                samples_peak: budget.peak() as u64,
+            },
+        })
+    }
+}
+
+/// Only scalars and instant vectors have a value at every step.
+fn check_range_type(value_type: ValueType, request: &QueryRequest<'_>) -> Result<(), QueryError> {
+    let found = match value_type {
+        ValueType::Matrix => "range vector",
+        ValueType::String => "string",
+        ValueType::Scalar | ValueType::Vector => return Ok(()),
+    };
+    if request.step_ms == 0 {
+        return Ok(());
+    }
+    Err(QueryError::Invalid(format!(
+        "invalid expression type \"{found}\" for range query, must be Scalar or instant Vector"
+    )))
+}
+
+fn answer(outcome: Outcome, grid: Grid, instant: bool) -> QueryValue {
+    match outcome {
+        Outcome::Columns(all) => QueryValue::Matrix(all.into_iter().map(series).collect()),
+        Outcome::Value(Value::String(bytes)) => QueryValue::String(grid.start, bytes),
+        Outcome::Value(Value::Scalar(values)) if instant => {
+            QueryValue::Scalar(grid.start, values.first().copied().unwrap_or(f64::NAN))
+        }
+        Outcome::Value(Value::Scalar(values)) => QueryValue::Matrix(vec![Series {
+            labels: Labels::empty(),
+            timestamps: (0..grid.count).map(|k| grid.at(k)).collect(),
+            values,
+        }]),
+        Outcome::Value(Value::Vector(rows)) if instant => QueryValue::Vector(
+            rows.into_iter()
+                .filter_map(|row| {
+                    let value = row.get(0)?;
+                    Some((row.labels, grid.start, value))
+                })
+                .collect(),
+        ),
+        Outcome::Value(Value::Vector(rows)) => {
+            let mut all: Vec<Series> = rows
+                .into_iter()
+                .filter(|row| row.present.any())
+                .map(|row| points(row, grid))
+                .collect();
+            all.sort_by(|a, b| a.labels.cmp(&b.labels));
+            QueryValue::Matrix(all)
+        }
+    }
+}
+
+fn series((labels, columns): (Labels, SampleColumns)) -> Series {
+    Series {
+        labels,
+        timestamps: columns.timestamps,
+        values: columns.values,
+    }
+}
+
+fn points(row: Row, grid: Grid) -> Series {
+    let timestamps: Vec<TimestampMs> = steps(&row.present).map(|k| grid.at(k)).collect();
+    let values = if timestamps.len() == row.values.len() {
+        row.values
+    } else {
+        steps(&row.present).map(|k| row.values[k]).collect()
+    };
+    Series {
+        labels: row.labels,
+        timestamps,
+        values,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! Aggregations: rows to groups, then one operation per group and step.
+//!
+//! Promise: the operations and their order are Prometheus's, with rows taken in the order they come. Not here: evaluation of operands.
+
+mod fold;
+mod rank;
+mod tally;
+
+use super::annotations::{Annotations, Severity};
+use super::error::EvalError;
+use super::text::go_g;
+use super::value::{Row, Value};
+use crate::parse::ast::{AggregateExpr, AggregateOp, Expr, Span};
+use hashbrown::HashMap;
+use storage_engine::model::{Labels, METRIC_NAME};
+
+/// Smallest and greatest float that `k` may be, both excluded: what fits into a 64-bit integer in Go.
+const K_MIN: f64 = -9_223_372_036_854_775_808.0;
+const K_MAX: f64 = 9_223_372_036_854_774_784.0;
+
+/// Evaluates an aggregation over `count` steps. Labels of the result may repeat for `count_values` only at different steps.
+pub(crate) fn run(
+    expr: &AggregateExpr,
+    rows: Vec<Row>,
+    param: Option<Value>,
+    count: usize,
+    annotations: &mut Annotations,
+) -> Result<Vec<Row>, EvalError> {
+    let span = expr.param.as_ref().map_or(expr.span, Expr::span);
+    if expr.op == AggregateOp::CountValues {
+        let Some(Value::String(label)) = param else {
+            return Err(EvalError::execution("count_values needs a label name"));
+        };
+        return tally::run(expr, &rows, &label, count);
+    }
+    let groups = Groups::of(&rows, expr);
+    let param = match param {
+        Some(Value::Scalar(steps)) => Parameter::new(steps),
+        _ => Parameter::new(Vec::new()),
+    };
+    match expr.op {
+        AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk => {
+            if param.max < 1.0 {
+                return Ok(Vec::new());
+            }
+            param.check_k()?;
+            Ok(rank::run(expr.op, rows, &groups, &param.steps, count))
+        }
+        AggregateOp::LimitRatio => {
+            if param.max == 0.0 && param.min == 0.0 {
+                return Ok(Vec::new());
+            }
+            if param.has_nan {
+                return Err(EvalError::execution("Ratio value is NaN"));
+            }
+            param.warn_ratio(span, annotations);
+            Ok(rank::run(expr.op, rows, &groups, &param.steps, count))
+        }
+        AggregateOp::Quantile => {
+            param.warn_quantile(span, annotations);
+            Ok(fold::quantiles(&rows, &groups, &param.steps, count))
+        }
+        op => Ok(fold::run(op, &rows, &groups, count)),
+    }
+}
+
+/// Which rows belong together.
+pub(crate) struct Groups {
+    /// Labels of each group, in order of appearance.
+    labels: Vec<Labels>,
+    /// Rows of each group, ascending.
+    members: Vec<Vec<usize>>,
+    /// Group of each row.
+    of_row: Vec<usize>,
+}
+
+impl Groups {
+    fn of(rows: &[Row], expr: &AggregateExpr) -> Self {
+        let mut numbers: HashMap<Labels, usize> = HashMap::new();
+        let mut groups = Groups {
+            labels: Vec::new(),
+            members: Vec::new(),
+            of_row: Vec::with_capacity(rows.len()),
+        };
+        for (i, row) in rows.iter().enumerate() {
+            let key = group_labels(&row.labels, &expr.grouping, expr.without);
+            let group = match numbers.get(&key) {
+                Some(&group) => group,
+                None => {
+                    numbers.insert(key.clone(), groups.labels.len());
+                    groups.labels.push(key);
+                    groups.members.push(Vec::new());
+                    groups.labels.len() - 1
+                }
+            };
+            groups.members[group].push(i);
+            groups.of_row.push(group);
+        }
+        groups
+    }
+}
+
+/// Labels of the group that a series falls into.
+pub(crate) fn group_labels(labels: &Labels, grouping: &[String], without: bool) -> Labels {
+    let listed = |n: &str| grouping.iter().any(|g| g == n);
+    if without {
+        labels.filtered(|n| n != METRIC_NAME && !listed(n))
+    } else if grouping.is_empty() {
+        Labels::empty()
+    } else {
+        labels.filtered(listed)
+    }
+}
+
+/// The scalar parameter over the steps.
+struct Parameter {
+    steps: Vec<f64>,
+    min: f64,
+    max: f64,
+    has_nan: bool,
+}
+
+impl Parameter {
+    fn new(steps: Vec<f64>) -> Self {
+        let has_nan = steps.iter().any(|v| v.is_nan());
+        // As Go's math.Min and math.Max, which answer NaN when they see one.
+        let fold = |start: f64, f: fn(f64, f64) -> f64| {
+            if has_nan {
+                f64::NAN
+            } else {
+                steps.iter().fold(start, |a, &b| f(a, b))
+            }
+        };
+        Parameter {
+            min: fold(f64::MAX, f64::min),
+            max: fold(-f64::MAX, f64::max),
+            has_nan,
+            steps,
+        }
+    }
+
+    fn check_k(&self) -> Result<(), EvalError> {
+        if self.has_nan {
+            return Err(EvalError::execution("Parameter value is NaN"));
+        }
+        if self.min <= K_MIN {
+            let value = go_g(self.min);
+            return Err(EvalError::Execution(format!(
+                "Scalar value {value} underflows int64"
+            )));
+        }
+        if self.max >= K_MAX {
+            let value = go_g(self.max);
+            return Err(EvalError::Execution(format!(
+                "Scalar value {value} overflows int64"
+            )));
+        }
+        Ok(())
+    }
+
+    fn warn_ratio(&self, span: Span, annotations: &mut Annotations) {
+        let mut warn = |value: f64, cap: &str| {
+            let value = go_g(value);
+            let text = format!(
+                "PromQL warning: ratio value should be between -1 and 1, got {value}, capping to {cap}"
+            );
+            annotations.add(Severity::Warning, text, span);
+        };
+        if self.max > 1.0 {
+            warn(self.max, "1");
+        }
+        if self.min < -1.0 {
+            warn(self.min, "-1");
+        }
+    }
+
+    fn warn_quantile(&self, span: Span, annotations: &mut Annotations) {
+        let mut warn = |value: f64| {
+            let text = crate::functions::texts::invalid_quantile(value);
+            annotations.add(Severity::Warning, text, span);
+        };
+        if self.has_nan {
+            warn(f64::NAN);
+        }
+        if self.max > 1.0 {
+            warn(self.max);
+        }
+        if self.min < 0.0 {
+            warn(self.min);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

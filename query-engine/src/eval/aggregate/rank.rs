@@ -1,0 +1,169 @@
+//! Aggregations that choose rows: topk, bottomk, limitk, limit_ratio.
+//!
+//! Promise: which of equal values is chosen, and the order of an instant result, follow Go's `container/heap` and its insertion sort
+//! (groups beyond twelve rows are sorted stably where Go's sort is not stable).
+
+use super::Groups;
+use crate::eval::value::Row;
+use crate::parse::ast::AggregateOp;
+
+/// Go's sort switches from insertion sort above this length.
+const INSERTION_SORT_MAX: usize = 12;
+
+/// An entry of a group's heap: value and row.
+type Entry = (f64, usize);
+
+/// Evaluates one of the four. Rows of a single step come in the order of the ranking, group by group; else in input order.
+pub(super) fn run(
+    op: AggregateOp,
+    rows: Vec<Row>,
+    groups: &Groups,
+    param: &[f64],
+    count: usize,
+) -> Vec<Row> {
+    let mut chosen: Vec<Option<Row>> = rows.iter().map(|_| None).collect();
+    let mut order: Vec<usize> = Vec::new();
+    let mut heaps: Vec<Vec<Entry>> = vec![Vec::new(); groups.labels.len()];
+    for k in 0..count {
+        let param = param.get(k).copied().unwrap_or(f64::NAN);
+        for heap in &mut heaps {
+            heap.clear();
+        }
+        // Truncates like Go's conversion; out-of-range parameters have been refused.
+        let limit = (param as i64).min(rows.len() as i64);
+        if op != AggregateOp::LimitRatio && limit < 1 {
+            continue;
+        }
+        let limit = usize::try_from(limit).unwrap_or(0);
+        for (i, row) in rows.iter().enumerate() {
+            let Some(v) = row.get(k) else { continue };
+            let heap = &mut heaps[groups.of_row[i]];
+            match op {
+                AggregateOp::Topk => offer(heap, (v, i), limit, less),
+                AggregateOp::Bottomk => offer(heap, (v, i), limit, greater),
+                AggregateOp::Limitk => {
+                    if heap.len() < limit {
+                        heap.push((v, i));
+                    }
+                }
+                _ => {
+                    if within_ratio(param.clamp(-1.0, 1.0), row) {
+                        heap.push((v, i));
+                    }
+                }
+            }
+        }
+        for heap in &mut heaps {
+            match op {
+                AggregateOp::Topk => sort_reversed(heap, less),
+                AggregateOp::Bottomk => sort_reversed(heap, greater),
+                _ => {}
+            }
+            for &(v, i) in heap.iter() {
+                let row = chosen[i].get_or_insert_with(|| {
+                    order.push(i);
+                    let mut row = Row::absent(rows[i].labels.clone(), count);
+                    row.drop_name = rows[i].drop_name;
+                    row
+                });
+                row.put(k, v);
+            }
+        }
+    }
+    if count != 1 {
+        order.sort_unstable();
+    }
+    order.into_iter().filter_map(|i| chosen[i].take()).collect()
+}
+
+/// Does the row's hash, as a fraction of all hashes, lie in the first `ratio` (or, if negative, in the last)?
+fn within_ratio(ratio: f64, row: &Row) -> bool {
+    let offset = row.labels.prometheus_hash() as f64 / u64::MAX as f64;
+    if ratio >= 0.0 {
+        offset < ratio
+    } else {
+        offset >= 1.0 + ratio
+    }
+}
+
+fn less(a: f64, b: f64) -> bool {
+    a.is_nan() || a < b
+}
+
+fn greater(a: f64, b: f64) -> bool {
+    a.is_nan() || a > b
+}
+
+/// Offers an entry to a heap of at most `limit`, whose first entry is the one to give way.
+fn offer(heap: &mut Vec<Entry>, entry: Entry, limit: usize, before: fn(f64, f64) -> bool) {
+    if heap.len() < limit {
+        heap.push(entry);
+        // Go pushes the first entry of a group without looking; with one entry there is nothing to look at.
+        let last = heap.len() - 1;
+        sift_up(heap, last, before);
+        return;
+    }
+    let Some(first) = heap.first_mut() else {
+        return;
+    };
+    let worse = first.0;
+    let better = !entry.0.is_nan() && (worse.is_nan() || before(worse, entry.0));
+    if better {
+        *first = entry;
+        sift_down(heap, before);
+    }
+}
+
+fn sift_up(heap: &mut [Entry], mut j: usize, before: fn(f64, f64) -> bool) {
+    while j > 0 {
+        let parent = (j - 1) / 2;
+        if !before(heap[j].0, heap[parent].0) {
+            break;
+        }
+        heap.swap(parent, j);
+        j = parent;
+    }
+}
+
+fn sift_down(heap: &mut [Entry], before: fn(f64, f64) -> bool) {
+    let mut i = 0;
+    loop {
+        let left = 2 * i + 1;
+        if left >= heap.len() {
+            break;
+        }
+        let right = left + 1;
+        let child = if right < heap.len() && before(heap[right].0, heap[left].0) {
+            right
+        } else {
+            left
+        };
+        if !before(heap[child].0, heap[i].0) {
+            break;
+        }
+        heap.swap(i, child);
+        i = child;
+    }
+}
+
+/// Best first, NaN last.
+fn sort_reversed(heap: &mut [Entry], before: fn(f64, f64) -> bool) {
+    if heap.len() <= INSERTION_SORT_MAX {
+        for i in 1..heap.len() {
+            let mut j = i;
+            while j > 0 && before(heap[j - 1].0, heap[j].0) {
+                heap.swap(j, j - 1);
+                j -= 1;
+            }
+        }
+        return;
+    }
+    heap.sort_by(|a, b| match (a.0.is_nan(), b.0.is_nan()) {
+        (true, true) => std::cmp::Ordering::Equal,
+        (true, false) => std::cmp::Ordering::Greater,
+        (false, true) => std::cmp::Ordering::Less,
+        (false, false) if before(b.0, a.0) => std::cmp::Ordering::Less,
+        (false, false) if before(a.0, b.0) => std::cmp::Ordering::Greater,
+        (false, false) => std::cmp::Ordering::Equal,
+    });
+}

@@ -1,0 +1,363 @@
+//! Arithmetic and comparison between two vectors: one-to-one, many-to-one, one-to-many, with fill values.
+//!
+//! Promise: the same pairs, labels and errors as Prometheus's `VectorBinop`, step by step. Most joins are free of doubt (no match group
+//! has two series on a side that must be unique): those run row by row; the others run step by step and fail at the first step that is ambiguous.
+//! Not here: set operators (`sets`).
+
+use super::annotations::Annotations;
+use super::arithmetic::{apply, changes_metric, incompatible_floats};
+use super::budget::Budget;
+use super::error::EvalError;
+use super::rows::{is_metadata_label, steps};
+use super::signature::{Signatures, match_group};
+use super::value::Row;
+use crate::parse::ast::{BinaryOp, MatchCardinality, Span, VectorMatching};
+use hashbrown::{HashMap, HashSet};
+use storage_engine::model::{Labels, LabelsBuilder};
+
+/// A binary operation between two vectors.
+pub(crate) struct VectorOperation<'a> {
+    /// Operator; not a set operator.
+    pub(crate) op: BinaryOp,
+    /// `bool` after a comparison.
+    pub(crate) return_bool: bool,
+    /// How the sides meet.
+    pub(crate) matching: &'a VectorMatching,
+    /// Where the operation stands.
+    pub(crate) span: Span,
+    /// Names go at the end of the evaluation.
+    pub(crate) delayed_name_removal: bool,
+    /// Number of steps.
+    pub(crate) count: usize,
+}
+
+impl VectorOperation<'_> {
+    /// Result rows; labels may repeat, the caller joins them.
+    pub(crate) fn run(
+        &self,
+        lhs: &[Row],
+        rhs: &[Row],
+        budget: &Budget,
+        annotations: &mut Annotations,
+    ) -> Result<Vec<Row>, EvalError> {
+        let signatures = Signatures::of(lhs, rhs, self.matching);
+        let swapped = self.matching.card == MatchCardinality::OneToMany;
+        let (many, many_groups, one, one_groups) = if swapped {
+            (rhs, &signatures.right, lhs, &signatures.left)
+        } else {
+            (lhs, &signatures.left, rhs, &signatures.right)
+        };
+        let join = Join {
+            operation: self,
+            swapped,
+            many,
+            many_groups,
+            one,
+            one_groups,
+            groups: signatures.count,
+        };
+        let rows = match join.plain_pairs() {
+            Some(pairs) => join.by_row(pairs, budget)?,
+            None => join.by_step(budget)?,
+        };
+        if matches!(self.op, BinaryOp::TrimLower | BinaryOp::TrimUpper) && join.ever_meets() {
+            incompatible_floats(self.op, self.span, annotations);
+        }
+        Ok(rows)
+    }
+
+    fn one_to_one(&self) -> bool {
+        self.matching.card == MatchCardinality::OneToOne
+    }
+
+    /// Labels of the result of a pair; `many` gives the base, `one` the included labels.
+    fn result_labels(&self, many: &Labels, one: &Labels) -> Labels {
+        let drop_metadata =
+            changes_metric(self.op) || (self.return_bool && !self.delayed_name_removal);
+        let matching = self.matching;
+        let listed = |n: &str| matching.labels.iter().any(|l| l == n);
+        let base = many.filtered(|n| {
+            let kept = !self.one_to_one() || listed(n) == matching.on;
+            kept && !(changes_metric(self.op) && is_metadata_label(n))
+        });
+        let labels = if matching.include.is_empty() {
+            base
+        } else {
+            let mut builder = LabelsBuilder::new(&base);
+            for name in &matching.include {
+                builder.set(name, one.value(name));
+            }
+            builder.build()
+        };
+        if drop_metadata && !changes_metric(self.op) {
+            labels.filtered(|n| !is_metadata_label(n))
+        } else {
+            labels
+        }
+    }
+}
+
+struct Join<'a> {
+    operation: &'a VectorOperation<'a>,
+    swapped: bool,
+    many: &'a [Row],
+    many_groups: &'a [usize],
+    one: &'a [Row],
+    one_groups: &'a [usize],
+    groups: usize,
+}
+
+/// A pair without doubt: indices of the rows and the labels of their result.
+struct Pair {
+    many: usize,
+    one: usize,
+    labels: Labels,
+}
+
+impl Join<'_> {
+    /// The value of a pair at one step, or `None` where a comparison does not hold and `bool` is not asked for.
+    #[inline]
+    fn value(&self, many: f64, one: f64) -> Option<f64> {
+        let (l, r) = if self.swapped {
+            (one, many)
+        } else {
+            (many, one)
+        };
+        let result = apply(self.operation.op, l, r);
+        if self.operation.return_bool {
+            Some(f64::from(u8::from(result.is_some())))
+        } else {
+            result
+        }
+    }
+
+    fn ever_meets(&self) -> bool {
+        let mut one_of: Vec<Vec<usize>> = vec![Vec::new(); self.groups];
+        for (i, &g) in self.one_groups.iter().enumerate() {
+            one_of[g].push(i);
+        }
+        self.many.iter().zip(self.many_groups).any(|(row, &g)| {
+            one_of[g]
+                .iter()
+                .any(|&i| super::rows::overlaps(&row.present, &self.one[i].present))
+        })
+    }
+
+    /// All pairs, if no step can be ambiguous whatever the numbers are.
+    fn plain_pairs(&self) -> Option<Vec<Pair>> {
+        let matching = self.operation.matching;
+        if matching.fill_left.is_some() || matching.fill_right.is_some() {
+            return None;
+        }
+        let mut one_of: Vec<Option<usize>> = vec![None; self.groups];
+        for (i, &g) in self.one_groups.iter().enumerate() {
+            if one_of[g].replace(i).is_some() {
+                return None;
+            }
+        }
+        let mut pairs = Vec::with_capacity(self.many.len());
+        let mut groups_taken = vec![false; self.groups];
+        let mut results: HashSet<(usize, Labels)> = HashSet::new();
+        for (i, &g) in self.many_groups.iter().enumerate() {
+            let Some(one) = one_of[g] else { continue };
+            let labels = self
+                .operation
+                .result_labels(&self.many[i].labels, &self.one[one].labels);
+            let ambiguous = if self.operation.one_to_one() {
+                std::mem::replace(&mut groups_taken[g], true)
+            } else {
+                !results.insert((g, labels.clone()))
+            };
+            if ambiguous {
+                return None;
+            }
+            pairs.push(Pair {
+                many: i,
+                one,
+                labels,
+            });
+        }
+        Some(pairs)
+    }
+
+    fn by_row(&self, pairs: Vec<Pair>, budget: &Budget) -> Result<Vec<Row>, EvalError> {
+        let mut out = Vec::with_capacity(pairs.len());
+        for pair in pairs {
+            budget.check()?;
+            let (many, one) = (&self.many[pair.many], &self.one[pair.one]);
+            let mut both = many.present.clone();
+            both.intersect(&one.present);
+            if !both.any() {
+                continue;
+            }
+            let mut row = Row::absent(pair.labels, self.operation.count);
+            row.drop_name = self.operation.return_bool;
+            for k in steps(&both) {
+                if let Some(v) = self.value(many.values[k], one.values[k]) {
+                    row.put(k, v);
+                }
+            }
+            out.push(row);
+        }
+        Ok(out)
+    }
+
+    fn by_step(&self, budget: &Budget) -> Result<Vec<Row>, EvalError> {
+        let matching = self.operation.matching;
+        let mut out = Outputs {
+            join: self,
+            slots: HashMap::new(),
+            rows: Vec::new(),
+        };
+        let filling = matching.fill_left.is_some() || matching.fill_right.is_some();
+        let mut one_at: Vec<Option<usize>> = vec![None; self.groups];
+        let mut matched: Vec<Matched> = vec![Matched::default(); self.groups];
+        for k in 0..self.operation.count {
+            budget.check()?;
+            let many_present = self.many.iter().any(|r| r.present.get(k));
+            let one_present = self.one.iter().any(|r| r.present.get(k));
+            if !(many_present && one_present || filling && (many_present || one_present)) {
+                continue;
+            }
+            one_at.fill(None);
+            for m in &mut matched {
+                m.clear();
+            }
+            for (i, row) in self
+                .one
+                .iter()
+                .enumerate()
+                .filter(|(_, r)| r.present.get(k))
+            {
+                if let Some(earlier) = one_at[self.one_groups[i]].replace(i) {
+                    return Err(self.duplicate(&row.labels, &self.one[earlier].labels));
+                }
+            }
+            for (i, row) in self
+                .many
+                .iter()
+                .enumerate()
+                .filter(|(_, r)| r.present.get(k))
+            {
+                let group = self.many_groups[i];
+                let (one, value) = match (one_at[group], matching.fill_right) {
+                    (Some(one), _) => (Some(one), self.one[one].values[k]),
+                    (None, Some(fill)) => (None, fill),
+                    (None, None) => continue,
+                };
+                out.put(
+                    k,
+                    (Some(i), one),
+                    (row.values[k], value),
+                    &mut matched[group],
+                )?;
+            }
+            if let Some(fill) = matching.fill_left {
+                for group in 0..self.groups {
+                    if let Some(one) = one_at[group]
+                        && !matched[group].any
+                    {
+                        let value = self.one[one].values[k];
+                        out.put(k, (None, Some(one)), (fill, value), &mut matched[group])?;
+                    }
+                }
+            }
+        }
+        Ok(out.rows)
+    }
+
+    fn duplicate(&self, a: &Labels, b: &Labels) -> EvalError {
+        let side = if self.swapped { "left" } else { "right" };
+        let group = match_group(a, self.operation.matching);
+        let mut texts = [a.to_string(), b.to_string()];
+        texts.sort();
+        let [first, second] = texts;
+        EvalError::execution(format!(
+            "found duplicate series for the match group {group} on the {side} hand-side of the operation: [{first}, {second}]\
+             ;many-to-many matching not allowed: matching labels must be unique on one side"
+        ))
+    }
+}
+
+/// What a match group has yielded at the present step.
+#[derive(Debug, Clone, Default)]
+struct Matched {
+    any: bool,
+    slots: Vec<usize>,
+}
+
+impl Matched {
+    fn clear(&mut self) {
+        self.any = false;
+        self.slots.clear();
+    }
+}
+
+/// Result rows of a step-by-step join, one for each pair that ever met.
+struct Outputs<'a> {
+    join: &'a Join<'a>,
+    slots: HashMap<(Option<usize>, Option<usize>), usize>,
+    rows: Vec<Row>,
+}
+
+impl Outputs<'_> {
+    /// Computes one pair at step `k`; a missing side has the labels of the match group and the fill value.
+    fn put(
+        &mut self,
+        k: usize,
+        pair: (Option<usize>, Option<usize>),
+        (many, one): (f64, f64),
+        matched: &mut Matched,
+    ) -> Result<(), EvalError> {
+        let slot = match self.slots.get(&pair) {
+            Some(&slot) => slot,
+            None => self.open(pair),
+        };
+        if self.join.operation.one_to_one() {
+            if matched.any {
+                return Err(EvalError::execution(
+                    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
+                ));
+            }
+        } else {
+            let labels = &self.rows[slot].labels;
+            if matched
+                .slots
+                .iter()
+                .any(|&s| self.rows[s].labels == *labels)
+            {
+                return Err(EvalError::execution(
+                    "multiple matches for labels: grouping labels must ensure unique matches",
+                ));
+            }
+            matched.slots.push(slot);
+        }
+        matched.any = true;
+        if let Some(v) = self.join.value(many, one) {
+            self.rows[slot].put(k, v);
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, pair: (Option<usize>, Option<usize>)) -> usize {
+        let operation = self.join.operation;
+        let many = pair.0.map(|i| &self.join.many[i].labels);
+        let one = pair.1.map(|i| &self.join.one[i].labels);
+        let group_of = |labels: Option<&Labels>| {
+            labels.map_or_else(Labels::empty, |l| match_group(l, operation.matching))
+        };
+        let labels = match (many, one) {
+            (Some(many), Some(one)) => operation.result_labels(many, one),
+            (many, one) => operation.result_labels(
+                &many.cloned().unwrap_or_else(|| group_of(one)),
+                &one.cloned().unwrap_or_else(|| group_of(many)),
+            ),
+        };
+        let mut row = Row::absent(labels, operation.count);
+        row.drop_name = operation.return_bool;
+        self.rows.push(row);
+        let slot = self.rows.len() - 1;
+        self.slots.insert(pair, slot);
+        slot
+    }
+}

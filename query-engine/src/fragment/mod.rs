@@ -1,0 +1,101 @@
+//! The part of a query that runs next to the data: one selector, evaluated series by series inside every shard.
+//!
+//! Promise: a slice does a bounded piece of work, whatever the size of a series; the sample limit and the cancel flag are looked at in
+//! every slice. Rows come back with all their labels; names are the coordinator's.
+//! Not here: sending and gathering (`exchange`), operators.
+
+pub(crate) mod exchange;
+pub(crate) mod fold;
+pub(crate) mod series;
+mod task;
+
+use crate::eval::value::{Grid, Row};
+use crate::kernels::{KernelNotes, RangeKernel};
+use crate::plan::Reference;
+use fold::{FoldSpec, Partials};
+use storage_engine::model::{Labels, Matcher, SampleColumns};
+use storage_engine::shard_api::TimeRange;
+
+/// What a fragment computes from the samples of one series.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum FragmentKind {
+    /// The newest sample at each step, no older than `lookback`; its time in seconds instead of its value for `timestamps`.
+    Instant { lookback: i64, timestamps: bool },
+    /// A range function over the window of each step.
+    Window { range: i64, kernel: RangeKernel },
+    /// The samples of the only step's window.
+    Raw { range: i64 },
+}
+
+/// A selector and what to do with its samples.
+#[derive(Debug, Clone)]
+pub(crate) struct FragmentSpec {
+    pub(crate) matchers: Vec<Matcher>,
+    pub(crate) reference: Reference,
+    pub(crate) grid: Grid,
+    pub(crate) kind: FragmentKind,
+    /// Send groups in place of rows.
+    pub(crate) fold: Option<FoldSpec>,
+}
+
+impl FragmentSpec {
+    /// Times of the samples that can matter, both ends inclusive.
+    pub(crate) fn time_range(&self) -> TimeRange {
+        let back = match self.kind {
+            FragmentKind::Instant { lookback, .. } => lookback,
+            FragmentKind::Window { range, .. } | FragmentKind::Raw { range } => range,
+        };
+        TimeRange {
+            // Windows are open on the left.
+            min: self
+                .reference
+                .time(self.grid.start)
+                .saturating_sub(back)
+                .saturating_add(1),
+            max: self.reference.time(self.grid.last()),
+        }
+    }
+
+    /// Do both compute the same? Their scalar arguments are not looked at.
+    pub(crate) fn is_same(&self, other: &FragmentSpec) -> bool {
+        let same_kind = match (self.kind, other.kind) {
+            (
+                FragmentKind::Instant {
+                    lookback,
+                    timestamps,
+                },
+                FragmentKind::Instant {
+                    lookback: l,
+                    timestamps: t,
+                },
+            ) => lookback == l && timestamps == t,
+            // Two kernels may share an address only if they do the same.
+            (
+                FragmentKind::Window { range, kernel },
+                FragmentKind::Window {
+                    range: r,
+                    kernel: k,
+                },
+            ) => range == r && std::ptr::fn_addr_eq(kernel, k),
+            _ => false,
+        };
+        same_kind
+            && self.fold == other.fold
+            && self.reference == other.reference
+            && self.grid == other.grid
+            && self.matchers == other.matchers
+    }
+}
+
+/// What a shard sends back.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct FragmentOutput {
+    /// Rows with at least one number.
+    pub(crate) rows: Vec<Row>,
+    /// Samples of a [`FragmentKind::Raw`] fragment.
+    pub(crate) columns: Vec<(Labels, SampleColumns)>,
+    /// Groups of a folded fragment.
+    pub(crate) partials: Partials,
+    /// What the kernel noted.
+    pub(crate) notes: KernelNotes,
+}

@@ -1,0 +1,316 @@
+//! One series of a fragment: samples in, one row out, resumable between any two steps.
+//!
+//! Also used by the coordinator for subqueries, whose inner rows are series like any other.
+
+use super::FragmentKind;
+use crate::eval::budget::Budget;
+use crate::eval::error::EvalError;
+use crate::eval::value::{Bits, Grid, Row};
+use crate::kernels::{KernelNotes, RangeKernel, WindowArgs};
+use crate::plan::Reference;
+use storage_engine::model::{Labels, SampleColumns, is_stale_nan};
+
+/// How the rows of a fragment come out of samples.
+pub(crate) struct SeriesEvaluation<'a> {
+    pub(crate) kind: FragmentKind,
+    pub(crate) reference: Reference,
+    pub(crate) grid: Grid,
+    /// Scalar arguments of the range function, each a number per step.
+    pub(crate) scalars: &'a [Vec<f64>],
+    pub(crate) budget: &'a Budget,
+}
+
+/// A series on its way.
+#[derive(Debug)]
+pub(crate) struct SeriesProgress {
+    row: Row,
+    next_step: usize,
+    /// First sample inside the window.
+    low: usize,
+    /// One past the last sample at or before the reference time.
+    high: usize,
+    points: usize,
+}
+
+impl SeriesProgress {
+    /// Starts a series; the row's cells must have been taken from the budget.
+    pub(crate) fn new(labels: Labels, steps: usize) -> Self {
+        SeriesProgress {
+            row: Row::absent(labels, steps),
+            next_step: 0,
+            low: 0,
+            high: 0,
+            points: 0,
+        }
+    }
+
+    /// The row as it is, for folding.
+    pub(crate) fn row(&self) -> &Row {
+        &self.row
+    }
+
+    /// Number of points so far.
+    pub(crate) fn points(&self) -> usize {
+        self.points
+    }
+
+    /// Starts over with another series, keeping the memory.
+    pub(crate) fn restart(&mut self, labels: Labels) {
+        self.row.labels = labels;
+        self.row.present = Bits::zeros(self.row.values.len());
+        self.next_step = 0;
+        self.low = 0;
+        self.high = 0;
+        self.points = 0;
+    }
+
+    /// The finished row and its number of points.
+    pub(crate) fn finish(self) -> (Row, usize) {
+        (self.row, self.points)
+    }
+}
+
+impl SeriesEvaluation<'_> {
+    /// Goes on for about `work` samples; true when the last step is done.
+    ///
+    /// The samples must be in time order; for windows without stale markers.
+    pub(crate) fn advance(
+        &self,
+        progress: &mut SeriesProgress,
+        samples: &SampleColumns,
+        notes: &mut KernelNotes,
+        work: &mut usize,
+    ) -> Result<bool, EvalError> {
+        match self.kind {
+            FragmentKind::Instant {
+                lookback,
+                timestamps,
+            } => self.instant(progress, samples, lookback, timestamps, work),
+            FragmentKind::Window { range, kernel } => {
+                self.windows(progress, samples, range, kernel, notes, work)
+            }
+            FragmentKind::Raw { .. } => Ok(true),
+        }
+    }
+
+    fn instant(
+        &self,
+        progress: &mut SeriesProgress,
+        samples: &SampleColumns,
+        lookback: i64,
+        timestamps: bool,
+        work: &mut usize,
+    ) -> Result<bool, EvalError> {
+        let before = progress.points;
+        while progress.next_step < self.grid.count {
+            if *work == 0 {
+                break;
+            }
+            let k = progress.next_step;
+            let at = self.reference.time(self.grid.at(k));
+            let advanced = advance_past(&samples.timestamps, progress.high, at);
+            *work = work.saturating_sub(1 + advanced - progress.high);
+            progress.high = advanced;
+            if let Some(i) = progress.high.checked_sub(1) {
+                let (t, v) = (samples.timestamps[i], samples.values[i]);
+                if t > at.saturating_sub(lookback) && !is_stale_nan(v) {
+                    let v = if timestamps { t as f64 / 1000.0 } else { v };
+                    progress.row.put(k, v);
+                    progress.points += 1;
+                }
+            }
+            progress.next_step += 1;
+        }
+        let new = progress.points - before;
+        self.budget.take(new)?;
+        self.budget.visit(new);
+        Ok(progress.next_step == self.grid.count)
+    }
+
+    fn windows(
+        &self,
+        progress: &mut SeriesProgress,
+        samples: &SampleColumns,
+        range: i64,
+        kernel: RangeKernel,
+        notes: &mut KernelNotes,
+        work: &mut usize,
+    ) -> Result<bool, EvalError> {
+        let before = progress.points;
+        let mut visited = 0;
+        let mut scalars = vec![f64::NAN; self.scalars.len()];
+        while progress.next_step < self.grid.count {
+            if *work == 0 {
+                break;
+            }
+            let k = progress.next_step;
+            let eval_time = self.grid.at(k);
+            let range_end = self.reference.time(eval_time);
+            let range_start = range_end.saturating_sub(range);
+            progress.high = advance_past(&samples.timestamps, progress.high, range_end);
+            progress.low = advance_past(&samples.timestamps, progress.low, range_start);
+            progress.next_step += 1;
+            let window = progress.low..progress.high;
+            *work = work.saturating_sub(window.len().max(1));
+            if window.is_empty() {
+                continue;
+            }
+            visited += window.len();
+            for (slot, column) in scalars.iter_mut().zip(self.scalars) {
+                *slot = column.get(k).copied().unwrap_or(f64::NAN);
+            }
+            let args = WindowArgs {
+                timestamps: &samples.timestamps[window.clone()],
+                values: &samples.values[window],
+                eval_time,
+                range_start,
+                range_end,
+                scalars: &scalars,
+            };
+            if let Some(v) = kernel(&args, notes) {
+                progress.row.put(k, v);
+                progress.points += 1;
+            }
+        }
+        if let Some(text) = notes.error.take() {
+            return Err(EvalError::Execution(text));
+        }
+        self.budget.take(progress.points - before)?;
+        self.budget.visit(visited);
+        Ok(progress.next_step == self.grid.count)
+    }
+}
+
+/// Index of the first timestamp after `t`, looking from `from` on: near steps first, then by halves.
+#[inline]
+fn advance_past(timestamps: &[i64], from: usize, t: i64) -> usize {
+    let rest = timestamps.get(from..).unwrap_or_default();
+    for (i, &x) in rest.iter().take(8).enumerate() {
+        if x > t {
+            return from + i;
+        }
+    }
+    if rest.len() <= 8 {
+        return from + rest.len();
+    }
+    from + 8 + rest[8..].partition_point(|&x| x <= t)
+}
+
+/// Takes stale markers out of the columns: a window does not see them.
+pub(crate) fn remove_stale(samples: &mut SampleColumns) {
+    if !samples.values.iter().any(|v| is_stale_nan(*v)) {
+        return;
+    }
+    let mut kept = 0;
+    for i in 0..samples.values.len() {
+        let v = samples.values[i];
+        if !is_stale_nan(v) {
+            samples.values[kept] = v;
+            samples.timestamps[kept] = samples.timestamps[i];
+            kept += 1;
+        }
+    }
+    samples.values.truncate(kept);
+    samples.timestamps.truncate(kept);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eval::budget::CancelToken;
+    use storage_engine::model::STALE_NAN_BITS;
+
+    fn columns(points: &[(i64, f64)]) -> SampleColumns {
+        SampleColumns {
+            timestamps: points.iter().map(|p| p.0).collect(),
+            values: points.iter().map(|p| p.1).collect(),
+        }
+    }
+
+    fn count_kernel(window: &WindowArgs<'_>, _: &mut KernelNotes) -> Option<f64> {
+        Some(window.values.len() as f64)
+    }
+
+    /// Evaluates with slices of `work` samples.
+    fn evaluate(
+        kind: FragmentKind,
+        points: &[(i64, f64)],
+        grid: Grid,
+        work: usize,
+    ) -> Vec<Option<f64>> {
+        let budget = Budget::new(1000, CancelToken::new());
+        let evaluation = SeriesEvaluation {
+            kind,
+            reference: Reference {
+                offset: 0,
+                at: None,
+            },
+            grid,
+            scalars: &[],
+            budget: &budget,
+        };
+        let samples = columns(points);
+        let mut progress = SeriesProgress::new(Labels::empty(), grid.count);
+        let mut notes = KernelNotes::default();
+        while !evaluation
+            .advance(&mut progress, &samples, &mut notes, &mut work.clone())
+            .unwrap()
+        {}
+        let (row, _) = progress.finish();
+        (0..grid.count).map(|k| row.get(k)).collect()
+    }
+
+    #[test]
+    fn lookback_is_open_on_the_left_and_stale_markers_end_a_series() {
+        let kind = FragmentKind::Instant {
+            lookback: 10,
+            timestamps: false,
+        };
+        let grid = Grid {
+            start: 0,
+            step: 5,
+            count: 7,
+        };
+        let stale = f64::from_bits(STALE_NAN_BITS);
+        for work in [1, 3, 1000] {
+            let got = evaluate(kind, &[(0, 1.0), (20, 2.0), (26, stale)], grid, work);
+            assert_eq!(
+                got,
+                [Some(1.0), Some(1.0), None, None, Some(2.0), Some(2.0), None]
+            );
+        }
+    }
+
+    #[test]
+    fn windows_are_open_on_the_left() {
+        let kind = FragmentKind::Window {
+            range: 10,
+            kernel: count_kernel,
+        };
+        let grid = Grid {
+            start: 0,
+            step: 10,
+            count: 4,
+        };
+        let points: Vec<(i64, f64)> = (0..30).step_by(5).map(|t| (t, t as f64)).collect();
+        for work in [1, 1000] {
+            let got = evaluate(kind, &points, grid, work);
+            assert_eq!(got, [Some(1.0), Some(2.0), Some(2.0), Some(1.0)]);
+        }
+    }
+
+    #[test]
+    fn advancing_far_equals_advancing_step_by_step() {
+        let times: Vec<i64> = (0..100).collect();
+        for t in [-1, 0, 7, 8, 9, 50, 99, 200] {
+            assert_eq!(advance_past(&times, 0, t), (t + 1).clamp(0, 100) as usize);
+        }
+    }
+
+    #[test]
+    fn stale_markers_leave_no_trace() {
+        let mut samples = columns(&[(1, 1.0), (2, f64::from_bits(STALE_NAN_BITS)), (3, f64::NAN)]);
+        remove_stale(&mut samples);
+        assert_eq!(samples.timestamps, [1, 3]);
+    }
+}

@@ -1,0 +1,163 @@
+//! The shard task that runs a fragment.
+
+use super::series::{SeriesEvaluation, SeriesProgress, remove_stale};
+use super::{FragmentKind, FragmentOutput, FragmentSpec};
+use crate::eval::budget::Budget;
+use crate::eval::error::EvalError;
+use crate::limits::{SLICE_SAMPLES, SLICE_SAMPLES_PER_SERIES};
+use std::sync::Arc;
+use storage_engine::model::SampleColumns;
+use storage_engine::shard::ShardReader;
+use storage_engine::shard_api::{ShardTask, TaskState};
+use tokio::sync::oneshot;
+
+/// A fragment and the numbers it needs; shared by the tasks of all shards.
+#[derive(Debug)]
+pub(crate) struct FragmentWork {
+    pub(crate) spec: FragmentSpec,
+    /// Scalar arguments of the range function.
+    pub(crate) scalars: Vec<Vec<f64>>,
+    pub(crate) budget: Arc<Budget>,
+}
+
+/// What travels back to the coordinator.
+pub(crate) type FragmentReply = Result<FragmentOutput, EvalError>;
+
+/// A fragment in one shard.
+pub(crate) struct FragmentTask {
+    work: Arc<FragmentWork>,
+    reply: Option<oneshot::Sender<FragmentReply>>,
+    series: Option<std::vec::IntoIter<u32>>,
+    current: Option<SeriesProgress>,
+    /// A finished row of a folded fragment, to be used again.
+    spare: Option<SeriesProgress>,
+    samples: SampleColumns,
+    output: FragmentOutput,
+}
+
+impl FragmentTask {
+    /// A task and where its answer will come; a task that is dropped unanswered closes the channel.
+    pub(crate) fn new(work: Arc<FragmentWork>) -> (Self, oneshot::Receiver<FragmentReply>) {
+        let (reply, receiver) = oneshot::channel();
+        let task = FragmentTask {
+            work,
+            reply: Some(reply),
+            series: None,
+            current: None,
+            spare: None,
+            samples: SampleColumns::default(),
+            output: FragmentOutput::default(),
+        };
+        (task, receiver)
+    }
+
+    fn answer(&mut self, reply: FragmentReply) -> TaskState {
+        if let Some(sender) = self.reply.take()
+            && sender.send(reply).is_err()
+        {
+            // The query is gone; nobody misses the rows.
+            self.output = FragmentOutput::default();
+        }
+        TaskState::Done
+    }
+
+    fn nobody_waits(&self) -> bool {
+        self.reply.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+
+    /// One bounded piece; true when all series are done.
+    fn run(&mut self, shard: &ShardReader<'_>) -> Result<bool, EvalError> {
+        let work = Arc::clone(&self.work);
+        let (spec, budget) = (&work.spec, &*work.budget);
+        budget.check()?;
+        let range = spec.time_range();
+        let Some(series) = &mut self.series else {
+            self.series = Some(shard.select(&spec.matchers, range).into_iter());
+            return Ok(false);
+        };
+        let evaluation = SeriesEvaluation {
+            kind: spec.kind,
+            reference: spec.reference,
+            grid: spec.grid,
+            scalars: &work.scalars,
+            budget,
+        };
+        let mut left = SLICE_SAMPLES;
+        while left > 0 {
+            let mut progress = match self.current.take() {
+                Some(progress) => progress,
+                None => {
+                    let Some(id) = series.next() else {
+                        return Ok(true);
+                    };
+                    self.samples.clear();
+                    shard.read(id, range, &mut self.samples);
+                    left = left.saturating_sub(self.samples.len() + SLICE_SAMPLES_PER_SERIES);
+                    if !matches!(spec.kind, FragmentKind::Instant { .. }) {
+                        remove_stale(&mut self.samples);
+                    }
+                    if self.samples.is_empty() {
+                        continue;
+                    }
+                    if let FragmentKind::Raw { .. } = spec.kind {
+                        budget.take(self.samples.len())?;
+                        budget.visit(self.samples.len());
+                        let columns = std::mem::take(&mut self.samples);
+                        self.output.columns.push((shard.labels(id), columns));
+                        continue;
+                    }
+                    let labels = shard.labels(id);
+                    match self.spare.take() {
+                        Some(mut spare) => {
+                            spare.restart(labels);
+                            spare
+                        }
+                        None => {
+                            budget.take_cells(spec.grid.count)?;
+                            SeriesProgress::new(labels, spec.grid.count)
+                        }
+                    }
+                }
+            };
+            let notes = &mut self.output.notes;
+            if !evaluation.advance(&mut progress, &self.samples, notes, &mut left)? {
+                self.current = Some(progress);
+                return Ok(false);
+            }
+            if progress.points() == 0 {
+                self.spare = Some(progress);
+                continue;
+            }
+            let Some(fold) = &spec.fold else {
+                self.output.rows.push(progress.finish().0);
+                continue;
+            };
+            let (row, partials) = (progress.row(), &mut self.output.partials);
+            let group = partials.group(fold, &row.labels, spec.grid.count, budget)?;
+            partials.fold(fold, group, &row.values, &row.present, budget)?;
+            budget.give_back(progress.points());
+            left = left.saturating_sub(progress.points());
+            self.spare = Some(progress);
+        }
+        Ok(false)
+    }
+}
+
+impl ShardTask for FragmentTask {
+    fn slice(&mut self, shard: &ShardReader<'_>) -> TaskState {
+        if self.nobody_waits() {
+            return TaskState::Done;
+        }
+        match self.run(shard) {
+            Ok(false) => TaskState::More,
+            Ok(true) => {
+                if self.spare.take().is_some() {
+                    self.work.budget.give_back_cells(self.work.spec.grid.count);
+                }
+                let output = std::mem::take(&mut self.output);
+                self.answer(Ok(output))
+            }
+            Err(e) => self.answer(Err(e)),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Shards on the calling thread: a store for tests and tools, without runtime, log or disk.
+//!
+//! Promise: an append is done when the call returns and a task has run to its end when `submit` returns. The log's answers are given at once.
+//! Not here: anything that waits.
+
+use std::sync::Mutex;
+use storage_engine::model::{Labels, SampleColumns, ShardId};
+use storage_engine::shard::{Action, Event, Shard, ShardConfig};
+use storage_engine::shard_api::{
+    AppendBatch, AppendError, AppendMode, AppendOutcome, NewSeries, RejectReason, SampleSeries,
+    ShardRunner, ShardTask,
+};
+
+/// Why samples were not stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LocalAppendError {
+    /// The shard refused the batch.
+    #[error("{0}")]
+    Refused(#[from] AppendError),
+    /// The shard refused a sample.
+    #[error("{reason} (series {labels})")]
+    Rejected {
+        /// Why.
+        reason: RejectReason,
+        /// Whose sample.
+        labels: String,
+    },
+    /// The shard did not answer.
+    #[error("the shard gave no answer")]
+    Silent,
+}
+
+/// Some shards and the thread that calls.
+pub struct LocalShards {
+    shards: Vec<Mutex<Shard>>,
+}
+
+impl LocalShards {
+    /// `count` empty shards that accept samples of any age.
+    pub fn new(count: usize) -> Self {
+        let shard = |index: usize| {
+            Mutex::new(Shard::new(ShardConfig {
+                shard: ShardId(index as u32),
+                out_of_bounds_window_ms: None,
+                ..ShardConfig::default()
+            }))
+        };
+        LocalShards {
+            shards: (0..count.max(1)).map(shard).collect(),
+        }
+    }
+
+    /// Stores the samples of one series, in time order.
+    pub fn append(&self, labels: &Labels, samples: &SampleColumns) -> Result<(), LocalAppendError> {
+        let mut new_series = NewSeries::default();
+        let index = new_series.push(labels.as_bytes());
+        let batch = AppendBatch {
+            series: vec![SampleSeries::New(index); samples.len()],
+            timestamps: samples.timestamps.clone(),
+            values: samples.values.clone(),
+            new_series,
+            timestamp_max: None,
+        };
+        let home = labels.route_hash() % self.shards.len() as u64;
+        let outcome = self.drive(home as usize, batch)?;
+        match outcome.rejections.first() {
+            None => Ok(()),
+            Some(rejection) => Err(LocalAppendError::Rejected {
+                reason: rejection.reason,
+                labels: labels.to_string(),
+            }),
+        }
+    }
+
+    fn drive(&self, shard: usize, batch: AppendBatch) -> Result<AppendOutcome, LocalAppendError> {
+        let mut shard = lock(&self.shards[shard]);
+        let mut actions = Vec::new();
+        let event = Event::Append {
+            request: 0,
+            batch: Box::new(batch),
+            mode: AppendMode::Partial,
+        };
+        shard.on(0, event, &mut actions);
+        let mut answer = None;
+        let mut now = 0;
+        while let Some(action) = actions.pop() {
+            match action {
+                Action::Log { lsn, .. } => {
+                    let done = Event::LogDone {
+                        lsn,
+                        result: Ok(()),
+                    };
+                    shard.on(now, done, &mut actions);
+                }
+                Action::WakeAt(at) => {
+                    now = now.max(at);
+                    shard.on(now, Event::Tick, &mut actions);
+                }
+                Action::Reply { result, .. } => answer = Some(result),
+                Action::Exit => {}
+            }
+        }
+        Ok(answer.ok_or(LocalAppendError::Silent)??)
+    }
+}
+
+/// A panic in another test thread leaves the shard as it was between two events.
+fn lock(shard: &Mutex<Shard>) -> std::sync::MutexGuard<'_, Shard> {
+    shard
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+impl ShardRunner for LocalShards {
+    fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+
+    fn submit(&self, shard: usize, task: Box<dyn ShardTask>) -> Result<(), Box<dyn ShardTask>> {
+        let Some(shard) = self.shards.get(shard) else {
+            return Err(task);
+        };
+        let mut shard = lock(shard);
+        shard.on(0, Event::Task(task), &mut Vec::new());
+        while shard.slice() {}
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! What a query yields: values, annotations, statistics, errors.
+
+use crate::eval::error::EvalError;
+use crate::parse::ParseError;
+use crate::plan::PlanError;
+use storage_engine::model::{Labels, TimestampMs};
+
+/// Samples of one series, as two columns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    /// Labels.
+    pub labels: Labels,
+    /// Ascending times, milliseconds.
+    pub timestamps: Vec<TimestampMs>,
+    /// The value at each time.
+    pub values: Vec<f64>,
+}
+
+/// The value of a query.
+#[derive(Debug, Clone, PartialEq)]
+pub enum QueryValue {
+    /// One number at the evaluation time.
+    Scalar(TimestampMs, f64),
+    /// One sample per series; the order is that of the evaluation (`sort`, `topk`), else unspecified but stable.
+    Vector(Vec<(Labels, TimestampMs, f64)>),
+    /// Series ordered by labels.
+    Matrix(Vec<Series>),
+    /// A text at the evaluation time.
+    String(TimestampMs, Vec<u8>),
+}
+
+/// Counters of one query.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueryStats {
+    /// Samples that selectors handed to the evaluation, repeated ones included (Prometheus: `totalQueryableSamples`).
+    pub samples_total: u64,
+    /// Most samples held at once (Prometheus: `peakSamples`).
+    pub samples_peak: u64,
+}
+
+/// The answer to a query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueryOutput {
+    /// The value.
+    pub value: QueryValue,
+    /// Warnings with positions.
+    pub warnings: Vec<String>,
+    /// Infos with positions.
+    pub infos: Vec<String>,
+    /// Counters.
+    pub stats: QueryStats,
+}
+
+/// Why a query has no answer. Texts are Prometheus's.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// The text is not PromQL.
+    #[error("{0}")]
+    Parse(ParseError),
+    /// The text is PromQL but cannot be asked like this (a range query of a text or a range vector; a text that is too long): the request is bad.
+    #[error("{0}")]
+    Invalid(String),
+    /// The evaluation failed.
+    #[error("{0}")]
+    Execution(String),
+    /// Stopped by the caller.
+    #[error("query was canceled in expression evaluation")]
+    Canceled,
+    /// Stopped by the caller's time limit.
+    #[error("query timed out in expression evaluation")]
+    Timeout,
+    /// More samples at once than allowed.
+    #[error("query processing would load too many samples into memory in query execution")]
+    TooManySamples,
+    /// A shard could not answer.
+    #[error("{0}")]
+    Storage(String),
+}
+
+impl From<EvalError> for QueryError {
+    fn from(error: EvalError) -> Self {
+        match error {
+            EvalError::Execution(text) => QueryError::Execution(text),
+            EvalError::TooManySamples => QueryError::TooManySamples,
+            EvalError::Canceled => QueryError::Canceled,
+            EvalError::Timeout => QueryError::Timeout,
+            EvalError::Storage(text) => QueryError::Storage(text),
+        }
+    }
+}
+
+impl From<PlanError> for QueryError {
+    fn from(error: PlanError) -> Self {
+        QueryError::Execution(error.to_string())
+    }
+}

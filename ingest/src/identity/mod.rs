@@ -6,6 +6,10 @@
 //! A hash stands for labels only after bytes with that hash were parsed and validated, and equal bytes parse equally.
 //! Not here: hashing rules per protocol, parsing, validation, what to do with a reference a shard no longer knows.
 
+mod hasher;
+
+pub(crate) use hasher::LabelHasher;
+
 use storage_engine::model::SeriesRef;
 
 /// Series looked up together: enough misses in flight to hide memory latency, few enough to stay in the first cache.

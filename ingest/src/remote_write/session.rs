@@ -3,8 +3,8 @@
 //! Promise: a 1.0 request with a sample that cannot be stored stores nothing (all shards are asked first), a 2.0
 //! request stores what can be stored and reports the rest. A reference that a shard no longer knows costs one more
 //! round with labels, never a sample (as long as a sender writes the labels of a series in one order). The session is not borrowed while a shard works.
-//! Between the question and the append of a 1.0 request another sender may get in; the samples that are refused then
-//! are reported, the others stay.
+//! What is refused only at the append of a 1.0 request (two of its samples conflict, or another sender got in) is counted
+//! and not answered, as in Prometheus.
 //! Not here: HTTP, decompression.
 
 use super::WriteError;
@@ -15,7 +15,7 @@ use super::staging::Staging;
 use super::v2::SymbolTable;
 use super::{v1, v2};
 use crate::append::AppendTarget;
-use crate::identity::IdentityTable;
+use crate::identity::{IdentityTable, LabelHasher};
 use crate::limits::{IDENTITY_ENTRIES_MAX, REMOTE_WRITE_AHEAD_MS};
 use crate::validate::show_labels;
 use futures_util::future::join_all;
@@ -28,13 +28,19 @@ use storage_engine::shard_api::{
 /// What a worker remembers between requests: the series of its senders. Use one per worker thread.
 #[derive(Debug)]
 pub struct WriteSession {
-    seed: u64,
+    /// For label bytes of 1.0.
+    hasher_v1: LabelHasher,
+    /// For symbols of 2.0 and their sequences; another function, because both share the table.
+    hasher_v2: LabelHasher,
     table: IdentityTable,
     staging: Staging,
     symbols: SymbolTable,
     /// Samples per shard of the last request, to size the next one's columns.
     samples: Vec<usize>,
 }
+
+/// Makes the second seed out of the first.
+const SEED_TWIST: u64 = 0x5b6d_2e1f_90c3_a874;
 
 /// A decompressed request.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +57,8 @@ impl WriteSession {
     /// An empty session. `seed` should be random: it keeps senders from making labels whose hashes collide.
     pub fn new(seed: u64) -> Self {
         WriteSession {
-            seed,
+            hasher_v1: LabelHasher::new(seed),
+            hasher_v2: LabelHasher::new(seed ^ SEED_TWIST),
             table: IdentityTable::new(IDENTITY_ENTRIES_MAX),
             staging: Staging::default(),
             symbols: SymbolTable::default(),
@@ -79,8 +86,15 @@ impl WriteSession {
         let sorter = Sorter::new(router, timestamp_max, &self.samples);
         let (table, staging) = (&mut self.table, &mut self.staging);
         let decoded = match request.version {
-            Version::V1 => v1::decode(body, self.seed, table, staging, sorter),
-            Version::V2 => v2::decode(body, self.seed, table, staging, &mut self.symbols, sorter),
+            Version::V1 => v1::decode(body, &self.hasher_v1, table, staging, sorter),
+            Version::V2 => v2::decode(
+                body,
+                &self.hasher_v2,
+                table,
+                staging,
+                &mut self.symbols,
+                sorter,
+            ),
         };
         self.staging.clear();
         let prepared = decoded?;
@@ -115,7 +129,7 @@ impl WriteSession {
         let body = request.body;
         let symbols = match request.version {
             Version::V1 => SymbolTable::default(),
-            Version::V2 => v2::symbols_of(body, self.seed)?,
+            Version::V2 => v2::symbols_of(body, &self.hasher_v2)?,
         };
         let timestamp_max = request.now.saturating_add(REMOTE_WRITE_AHEAD_MS);
         let mut out = ShardPart::new(part.shard, timestamp_max, samples.len());
@@ -139,8 +153,8 @@ impl WriteSession {
                         Err(LabelsFault::Request(error)) => return Err(error),
                     }
                     let hash = match request.version {
-                        Version::V1 => v1::hash_at(body, origin, self.seed)?,
-                        Version::V2 => v2::hash_at(body, &symbols, origin, self.seed)?,
+                        Version::V1 => v1::hash_at(body, origin, &self.hasher_v1)?,
+                        Version::V2 => v2::hash_at(body, &symbols, origin, &self.hasher_v2)?,
                     };
                     let entry = self.table.forget(hash);
                     out.push_new(&canonical, entry, hash)
@@ -228,20 +242,26 @@ pub async fn write<T: AppendTarget>(
         Version::V1 => ask(session, target, request, &mut prepared.parts, &mut tally).await,
         Version::V2 => Ok(()),
     };
+    let asked_well = asked.is_ok() && tally.failure.is_none() && tally.refusals.is_empty();
     let appended = match asked {
-        Ok(()) if tally.failure.is_none() && tally.refusals.is_empty() => {
-            append(session, target, request, prepared.parts, &mut tally).await
-        }
+        Ok(()) if asked_well => append(session, target, request, prepared.parts, &mut tally).await,
         other => other,
     };
     if let Err(error) = appended {
         return undecoded(&error);
     }
     let rejected = tally.refusals.len() as u64;
+    if asked_well && request.version == Version::V1 {
+        // As in Prometheus: what only shows at the commit (two samples of the request against each other, another
+        // sender in between) is counted, not answered.
+        tally
+            .refusals
+            .retain(|r| r.reason == RejectReason::SeriesLimit);
+    }
     let (stored, added) = (tally.stored, tally.added);
     let response = match request.version {
         Version::V1 => answer_v1(tally, counts),
-        Version::V2 => answer_v2(tally, counts, faults, request, session.borrow().seed),
+        Version::V2 => answer_v2(tally, counts, faults, request, &session.borrow().hasher_v2),
     };
     WriteResult {
         response,
@@ -417,7 +437,7 @@ fn answer_v2(
     counts: RequestCounts,
     mut faults: Faults,
     request: WriteRequest<'_>,
-    seed: u64,
+    hasher: &LabelHasher,
 ) -> WriteResponse {
     if let Some(error) = &tally.failure {
         return unavailable(error);
@@ -433,7 +453,7 @@ fn answer_v2(
         exemplars: counts.exemplars,
     };
     if !tally.refusals.is_empty() {
-        let symbols = v2::symbols_of(request.body, seed).unwrap_or_default();
+        let symbols = v2::symbols_of(request.body, hasher).unwrap_or_default();
         // Refusals of one series follow each other: its labels are read once.
         let mut shown = (u32::MAX, String::new());
         for refusal in &tally.refusals {

@@ -490,6 +490,21 @@ fn v1_rolls_back_the_whole_request() {
 }
 
 #[test]
+fn v1_conflicts_within_a_request_are_counted_and_not_answered() {
+    let receiver = Receiver::new(2);
+    let result = receiver.v1(&[series_v1(
+        UP,
+        &[(NOW, 1.0), (NOW - 1, 2.0), (NOW, 3.0), (NOW + 1, 4.0)],
+    )]);
+    assert_eq!(answer(&result), (204, ""));
+    assert_eq!((result.samples_stored, result.samples_rejected), (2, 2));
+    assert_eq!(
+        receiver.samples(r#"{__name__="up", job="a"}"#),
+        [(NOW, 1.0), (NOW + 1, 4.0)]
+    );
+}
+
+#[test]
 fn stale_references_cost_a_round_with_labels_and_no_sample() {
     for version in [Version::V1, Version::V2] {
         let receiver = Receiver::new(2);

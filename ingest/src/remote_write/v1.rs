@@ -9,10 +9,9 @@ use super::WriteError;
 use super::batch::{FamilyMetadata, LabelsFault, Prepared, SeriesFault, Sorter};
 use super::staging::{Placed, Staged, Staging};
 use super::wire::{BYTES, Reader, VARINT, WireError, lossy, sample};
-use crate::identity::IdentityTable;
+use crate::identity::{IdentityTable, LabelHasher};
 use crate::text::MetricType;
 use crate::validate::canonical_labels;
-use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 /// Bytes of a sample field with a value and a six-byte timestamp (years 2004 to 2109).
 const SAMPLE_FIELD_BYTES: usize = 18;
@@ -20,7 +19,7 @@ const SAMPLE_FIELD_BYTES: usize = 18;
 /// Reads a body into batches.
 pub(crate) fn decode<F: Fn(u64) -> usize>(
     body: &[u8],
-    seed: u64,
+    hasher: &LabelHasher,
     table: &mut IdentityTable,
     staging: &mut Staging,
     mut sorter: Sorter<F>,
@@ -29,7 +28,7 @@ pub(crate) fn decode<F: Fn(u64) -> usize>(
     let mut pairs = Vec::new();
     let mut labels = |origin: u32, out: &mut Vec<u8>| labels_at(body, origin, &mut pairs, out);
     let mut whole = |staged: &mut Staged, reread: &mut Staging| -> Result<_, WireError> {
-        reread_cut(body, seed, staged, reread)
+        reread_cut(body, hasher, staged, reread)
     };
     let mut gathered = Vec::new();
     staging.clear();
@@ -48,11 +47,11 @@ pub(crate) fn decode<F: Fn(u64) -> usize>(
                     Some((region, timestamp, value)) => {
                         staged.cut = true;
                         staging.push_sample(timestamp, value);
-                        xxh3_128_with_seed(region, seed)
+                        hasher.hash(region)
                     }
                     None => {
                         let region = walk_series(message, &mut gathered, &mut staged, staging)?;
-                        xxh3_128_with_seed(region, seed)
+                        hasher.hash(region)
                     }
                 };
                 if staging.push(hash, staged) {
@@ -92,7 +91,7 @@ fn count(prepared: &mut Prepared, placed: &Placed) {
 /// Reads a series that was cut field by field. The hash of its labels, when the cut was not right behind them.
 fn reread_cut(
     body: &[u8],
-    seed: u64,
+    hasher: &LabelHasher,
     staged: &mut Staged,
     reread: &mut Staging,
 ) -> Result<Option<u128>, WireError> {
@@ -107,7 +106,7 @@ fn reread_cut(
         return Ok(None);
     }
     *staged = whole;
-    Ok(Some(xxh3_128_with_seed(region, seed)))
+    Ok(Some(hasher.hash(region)))
 }
 
 /// Splits a series message whose last field is its one sample: everything before it, timestamp, value. Whether
@@ -265,12 +264,12 @@ pub(super) fn labels_at<'a>(
 }
 
 /// The hash under which the series message at `origin` is remembered.
-pub(super) fn hash_at(body: &[u8], origin: u32, seed: u64) -> Result<u128, WireError> {
+pub(super) fn hash_at(body: &[u8], origin: u32, hasher: &LabelHasher) -> Result<u128, WireError> {
     let message = Reader::starting_at(body, origin as usize).bytes()?;
     let mut gathered = Vec::new();
     let mut staging = Staging::default();
     let region = walk_series(message, &mut gathered, &mut Staged::default(), &mut staging)?;
-    Ok(xxh3_128_with_seed(region, seed))
+    Ok(hasher.hash(region))
 }
 
 fn metadata(message: &[u8]) -> Result<FamilyMetadata, WireError> {

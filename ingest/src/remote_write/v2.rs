@@ -10,15 +10,11 @@ use super::batch::{FamilyMetadata, LabelsFault, Prepared, SeriesFault, Sorter};
 use super::staging::{Placed, Staged, Staging};
 use super::v1::{metric_type, well_formed};
 use super::wire::{BYTES, Reader, VARINT, WireError, lossy, sample};
-use crate::identity::IdentityTable;
+use crate::identity::{IdentityTable, LabelHasher};
 use crate::limits::SYMBOLS_RETAINED_BYTES;
 use crate::validate::{LabelSetError, canonical_labels, show_labels};
 use std::cell::RefCell;
 use storage_engine::model::METRIC_NAME;
-use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
-
-/// Told apart from the label bytes of remote write 1.0, which share the table.
-const SEED_TWIST: u64 = 0x5b6d_2e1f_90c3_a874;
 
 /// The symbols of the last request: where they stand in the body, and their hashes.
 #[derive(Debug, Default)]
@@ -31,7 +27,7 @@ pub(crate) struct SymbolTable {
 
 impl SymbolTable {
     /// Reads the symbols of `body`. Returns where the first series stands.
-    fn load(&mut self, body: &[u8], seed: u64) -> Result<usize, WireError> {
+    fn load(&mut self, body: &[u8], hasher: &LabelHasher) -> Result<usize, WireError> {
         let same = !self.section.is_empty() && body.starts_with(&self.section);
         let mut reader = Reader::new(body);
         if same {
@@ -58,7 +54,7 @@ impl SymbolTable {
             let symbol = reader.bytes()?;
             let start = reader.at - symbol.len();
             self.spans.push((start as u32, reader.at as u32));
-            self.hashes.push(xxh3_128_with_seed(symbol, seed));
+            self.hashes.push(hasher.hash(symbol));
             if first_series.is_none() {
                 section_end = reader.at;
             }
@@ -92,14 +88,13 @@ impl SymbolTable {
 /// Reads a body into batches.
 pub(crate) fn decode<F: Fn(u64) -> usize>(
     body: &[u8],
-    seed: u64,
+    hasher: &LabelHasher,
     table: &mut IdentityTable,
     staging: &mut Staging,
     symbols: &mut SymbolTable,
     mut sorter: Sorter<F>,
 ) -> Result<Prepared, WriteError> {
-    let seed = seed ^ SEED_TWIST;
-    let first_series = symbols.load(body, seed)?;
+    let first_series = symbols.load(body, hasher)?;
     let symbols = &*symbols;
     if symbols.text(body, 0).is_some_and(|s| !s.is_empty()) {
         return Err(WriteError::FirstSymbol);
@@ -109,7 +104,7 @@ pub(crate) fn decode<F: Fn(u64) -> usize>(
     let mut labels =
         |origin: u32, out: &mut Vec<u8>| labels_of(body, symbols, origin, &mut pairs, out);
     let mut placed = |table: &mut IdentityTable, p: Placed| {
-        account(&mut prepared.borrow_mut(), table, body, symbols, seed, &p);
+        account(&mut prepared.borrow_mut(), table, body, symbols, hasher, &p);
     };
     let mut references = Vec::new();
     let mut key = Vec::new();
@@ -142,7 +137,7 @@ pub(crate) fn decode<F: Fn(u64) -> usize>(
                 continue;
             }
         }
-        let hash = hash_references(&references, symbols, seed, &mut key);
+        let hash = hash_references(&references, symbols, hasher, &mut key);
         if staging.push(hash, staged) {
             staging.flush(
                 table,
@@ -212,7 +207,7 @@ fn account(
     table: &mut IdentityTable,
     body: &[u8],
     symbols: &SymbolTable,
-    seed: u64,
+    hasher: &LabelHasher,
     placed: &Placed,
 ) {
     let staged = &placed.staged;
@@ -246,7 +241,7 @@ fn account(
     let (first, second) = rest.split_at_mut(16);
     first.copy_from_slice(&help_hash.to_le_bytes());
     second.copy_from_slice(&unit_hash.to_le_bytes());
-    let digest = xxh3_64_with_seed(&bytes, seed) as u32 | 1;
+    let digest = hasher.hash(&bytes) as u32 | 1;
     if !table.metadata_changed(placed.entry, digest) {
         return;
     }
@@ -378,15 +373,15 @@ fn references_fault(references: &[u32], symbols: usize) -> SeriesFault {
 fn hash_references(
     references: &[u32],
     symbols: &SymbolTable,
-    seed: u64,
+    hasher: &LabelHasher,
     key: &mut Vec<u8>,
 ) -> u128 {
-    key.clear();
-    for &reference in references {
+    key.resize(references.len() * 16, 0);
+    for (place, &reference) in key.chunks_exact_mut(16).zip(references) {
         let hash = symbols.hashes.get(reference as usize).copied();
-        key.extend_from_slice(&hash.unwrap_or_default().to_le_bytes());
+        place.copy_from_slice(&hash.unwrap_or_default().to_le_bytes());
     }
-    xxh3_128_with_seed(key, seed)
+    hasher.hash(key)
 }
 
 fn pairs_at<'a>(
@@ -432,9 +427,9 @@ fn labels_of<'a>(
 }
 
 /// The symbols of a body that has been decoded before, for a second look at some of its series.
-pub(super) fn symbols_of(body: &[u8], seed: u64) -> Result<SymbolTable, WireError> {
+pub(super) fn symbols_of(body: &[u8], hasher: &LabelHasher) -> Result<SymbolTable, WireError> {
     let mut symbols = SymbolTable::default();
-    symbols.load(body, seed ^ SEED_TWIST)?;
+    symbols.load(body, hasher)?;
     Ok(symbols)
 }
 
@@ -454,13 +449,13 @@ pub(super) fn hash_at(
     body: &[u8],
     symbols: &SymbolTable,
     origin: u32,
-    seed: u64,
+    hasher: &LabelHasher,
 ) -> Result<u128, WireError> {
     let references = references_at(body, origin)?;
     Ok(hash_references(
         &references,
         symbols,
-        seed ^ SEED_TWIST,
+        hasher,
         &mut Vec::new(),
     ))
 }

@@ -1,6 +1,7 @@
-//! The language tests: Prometheus's own corpus where its directory is at hand, and ours always.
+//! The language tests: Prometheus's own corpus where its directory is at hand, and ours always, over 1, 2 and 7 shards and over a running store.
 //!
 //! `FERULA_PROMQL_TESTDATA` names the directory of the corpus (default `../shared/promql/testdata` beside the workspace).
+//! `FERULA_PROMQL_FILE` runs only files whose name contains it; `FERULA_PROMQL_VERBOSE=1` names what was not covered.
 
 #![expect(
     clippy::print_stdout,
@@ -8,27 +9,33 @@
     reason = "the counts per file are the test's product; a file that cannot be read ends it"
 )]
 
-use ferula_query_engine::testlang::{Command, Script};
+mod hosts;
+
+use ferula_query_engine::testlang::{
+    CaseOutcome, Command, EvalTime, FileReport, Script, TestHost, run_script,
+};
+use hosts::{EngineHost, LocalStore, RunningStore, grammar};
 use std::path::{Path, PathBuf};
 
-fn workspace() -> PathBuf {
+fn manifest_dir() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned()
 }
 
 /// The directory of the upstream corpus, if it is there; otherwise says that it is not.
 fn upstream() -> Option<PathBuf> {
     let dir = match std::env::var_os("FERULA_PROMQL_TESTDATA") {
         Some(dir) => PathBuf::from(dir),
-        None => workspace().join("../shared/promql/testdata"),
+        None => manifest_dir().join("../../shared/promql/testdata"),
     };
     if dir.is_dir() {
         return Some(dir);
     }
     println!("SKIPPED: no upstream corpus in {}", dir.display());
     None
+}
+
+fn own() -> PathBuf {
+    manifest_dir().join("testdata")
 }
 
 fn scripts(dir: &Path) -> Vec<(String, Script)> {
@@ -48,7 +55,7 @@ fn scripts(dir: &Path) -> Vec<(String, Script)> {
     paths.iter().map(read).collect()
 }
 
-/// Instant and range cases of each file, counted with Prometheus's own reader.
+/// Instant and range cases of each upstream file, counted with Prometheus's own reader.
 const CASES: [(&str, usize, usize); 21] = [
     ("aggregators", 153, 7),
     ("at_modifier", 63, 15),
@@ -73,9 +80,11 @@ const CASES: [(&str, usize, usize); 21] = [
     ("type_and_unit", 58, 0),
 ];
 
+/// How many cases of each upstream file pass, and how many need what is not there; fewer or more is a change that must be looked at.
+const REACHED: [(&str, usize, usize); 0] = [];
+
 #[test]
 fn scripts_are_read_as_upstream_reads_them() {
-    use ferula_query_engine::testlang::EvalTime;
     let Some(dir) = upstream() else { return };
     for (name, script) in scripts(&dir) {
         let (mut instant, mut range) = (0, 0);
@@ -90,15 +99,110 @@ fn scripts_are_read_as_upstream_reads_them() {
         if let Some((_, i, r)) = CASES.iter().find(|(n, ..)| *n == name) {
             assert_eq!((instant, range), (*i, *r), "{name}");
         }
-        println!("{name}: {instant} instant, {range} range cases");
+    }
+}
+
+/// Runs the files of a directory, prints a line for each and a total, and the first line of every failure.
+fn run_all(dir: &Path, title: &str, host: &mut dyn TestHost) -> Vec<(String, FileReport)> {
+    let only = std::env::var("FERULA_PROMQL_FILE").unwrap_or_default();
+    let verbose = std::env::var_os("FERULA_PROMQL_VERBOSE").is_some();
+    let (mut passed, mut apart, mut total) = (0, 0, 0);
+    let mut reports = Vec::new();
+    for (name, script) in scripts(dir) {
+        if !name.contains(&only) {
+            continue;
+        }
+        let report = run_script(&script, host, grammar()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        println!(
+            "{name} {}/{} ({} not covered)",
+            report.passed(),
+            report.cases.len(),
+            report.not_covered()
+        );
+        for (case, why) in report.failures() {
+            println!("  FAILED {name}:{} {}\n    {why}", case.line, case.expr);
+        }
+        for case in &report.cases {
+            if let CaseOutcome::NotCovered(reason) = case.outcome
+                && verbose
+            {
+                println!(
+                    "  not covered, {reason}: {name}:{} {}",
+                    case.line, case.expr
+                );
+            }
+        }
+        passed += report.passed();
+        apart += report.not_covered();
+        total += report.cases.len();
+        reports.push((name, report));
+    }
+    println!("{title}: {passed}/{total} ({apart} not covered)");
+    reports
+}
+
+fn check_upstream(shards: usize) {
+    let Some(dir) = upstream() else { return };
+    let mut host = EngineHost::new(LocalStore::new(shards));
+    let reports = run_all(&dir, &format!("upstream, {shards} shards"), &mut host);
+    let mut changed = Vec::new();
+    for (name, report) in &reports {
+        if let Some((_, passed, apart)) = REACHED.iter().find(|(n, ..)| n == name) {
+            let found = (report.passed(), report.not_covered());
+            if found != (*passed, *apart) {
+                changed.push(format!("{name}: {found:?}, not {:?}", (passed, apart)));
+            }
+        }
+    }
+    assert!(changed.is_empty(), "{changed:#?}");
+}
+
+#[test]
+fn upstream_corpus_over_one_shard() {
+    check_upstream(1);
+}
+
+#[test]
+fn upstream_corpus_over_two_shards() {
+    check_upstream(2);
+}
+
+#[test]
+fn upstream_corpus_over_seven_shards() {
+    check_upstream(7);
+}
+
+fn check_own(title: &str, host: &mut dyn TestHost) {
+    for (name, report) in run_all(&own(), title, host) {
+        let failures: Vec<_> = report.failures().map(|(c, why)| (c.line, why)).collect();
+        assert!(failures.is_empty(), "{name}: {failures:#?}");
+        assert!(report.passed() >= 10, "{name}: {}", report.passed());
+        assert_eq!(report.not_covered(), 0, "{name}");
     }
 }
 
 #[test]
-fn our_own_scripts_are_read() {
-    let own = scripts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata"));
-    for (name, script) in &own {
-        let evals = |c: &&Command| matches!(c, Command::Eval(_));
-        assert!(script.commands.iter().filter(evals).count() >= 10, "{name}");
+fn our_own_scripts_over_local_shards() {
+    for shards in [1, 2, 7] {
+        let mut host = EngineHost::new(LocalStore::new(shards));
+        check_own(&format!("own, {shards} shards"), &mut host);
+    }
+}
+
+#[test]
+fn our_own_scripts_over_a_running_store() {
+    let mut host = EngineHost::new(RunningStore::new(2));
+    check_own("own, running store", &mut host);
+}
+
+#[test]
+fn upstream_staleness_over_a_running_store() {
+    let Some(dir) = upstream() else { return };
+    let mut host = EngineHost::new(RunningStore::new(2));
+    for (name, script) in scripts(&dir) {
+        if ["staleness", "collision", "literals", "selectors"].contains(&name.as_str()) {
+            let report = run_script(&script, &mut host, grammar()).unwrap();
+            assert_eq!(report.passed(), report.cases.len(), "{name}");
+        }
     }
 }

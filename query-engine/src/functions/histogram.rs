@@ -93,7 +93,7 @@ pub(super) fn quantiles(
             by_quantile(&row, &q, &label, &mut out);
         }
     }
-    repairs.tell(args.span(1), ctx);
+    repairs.tell(args.span(0), ctx);
     rows::drop_names(out, ctx.delayed_name_removal)
 }
 

@@ -15,6 +15,10 @@ pub(super) fn quantile_over_time(window: &WindowArgs<'_>, notes: &mut KernelNote
 }
 
 pub(super) fn mad_over_time(window: &WindowArgs<'_>, _: &mut KernelNotes) -> Option<f64> {
+    if window.values.iter().any(|v| v.is_nan()) {
+        // A NaN would sort below the deviations and silently drop out.
+        return Some(f64::NAN);
+    }
     let mut values = window.values.to_vec();
     let median = quantile(0.5, &mut values);
     for v in &mut values {

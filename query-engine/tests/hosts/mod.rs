@@ -11,12 +11,7 @@ use storage_engine::store::{AckMode, RuntimeChoice, Store, StoreOptions};
 
 /// All switches of the language on, as upstream runs its corpus.
 fn parser_options() -> ParserOptions {
-    ParserOptions {
-        experimental_functions: true,
-        duration_expressions: true,
-        extended_range_selectors: true,
-        fill_modifiers: true,
-    }
+    ParserOptions::all()
 }
 
 /// Parser and printer.

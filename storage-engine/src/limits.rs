@@ -14,7 +14,7 @@ pub const SERIES_PER_SHARD_MAX: u32 = 20_000_000;
 pub const TASKS_PER_SHARD_MAX: usize = 4096;
 /// Emptied log segments kept to be written again; more are removed.
 pub const WAL_SPARE_SEGMENTS_MAX: usize = 2;
-/// How long a log that found the disk full waits before it tries again, in nanoseconds.
+/// Longest time that a log that found the disk full waits before it tries again, in nanoseconds.
 pub const WAL_FULL_RETRY_NANOS: u64 = 1_000_000_000;
 /// Messages that a shard takes from its mailbox before a query slice has its turn.
 pub const MAIL_PER_TURN_MAX: usize = 64;

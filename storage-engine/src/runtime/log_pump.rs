@@ -57,7 +57,9 @@ pub(super) async fn run_log<D: LogDisk, S: LogSource>(
         }
         if due.is_none() {
             due = match writer.error() {
-                Some(WalError::Full { .. }) => Some(now + WAL_FULL_RETRY_NANOS),
+                Some(WalError::Full { .. }) => {
+                    Some(now + WAL_FULL_RETRY_NANOS.min(sync_interval_nanos))
+                }
                 Some(_) => None,
                 None if writer.needs_mark() => Some(now + sync_interval_nanos),
                 None => None,
@@ -70,7 +72,8 @@ pub(super) async fn run_log<D: LogDisk, S: LogSource>(
 async fn maintain<D: LogDisk>(writer: &mut WalWriter<D>, mailbox: &Mailbox, idle: bool) {
     match writer.error() {
         Some(WalError::Full { .. }) => {
-            if writer.try_reopen().await {
+            // What was acknowledged before is still owed its sync.
+            if writer.sync().await.is_ok() && writer.try_reopen().await {
                 tracing::info!("there is room for the log again; appends are taken");
                 mailbox.report(LogReport::Reopened);
             }

@@ -74,7 +74,8 @@ impl Mailbox {
 
     /// Puts mail in, or gives it back.
     pub(crate) fn push(&self, mail: Mail) -> Result<(), Refused> {
-        if self.closed.load(Ordering::Acquire) {
+        // Mail behind a stop would keep a busy shard from ever ending.
+        if self.closed.load(Ordering::Acquire) || self.stop_requested() {
             return Err(Refused::Closed(mail));
         }
         self.mail.push(mail).map_err(Refused::Full)?;

@@ -29,7 +29,7 @@ pub type ReplyReceiver = tokio::sync::oneshot::Receiver<
 /// Which executor runs the shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RuntimeChoice {
-    /// The one that docs/decisions/0003-shell-choice.md prefers on this machine.
+    /// The one that docs/decisions/0003-shell-choice.md prefers: tokio.
     #[default]
     Auto,
     /// glommio over io_uring; opening fails where the kernel does not give it.

@@ -179,22 +179,24 @@ impl Replay<'_> {
             }
         }
         sequences.sort_unstable();
-        let mut files = Vec::new();
+        let (disk, place) = (self.disk, self.place);
+        let open = |sequence: u32| {
+            let path = place.segment_path(sequence);
+            let opened = disk.open(&path, Access::Buffered);
+            opened.map_err(|cause| ReplayError::Io {
+                path: path.display().to_string(),
+                cause,
+            })
+        };
         for &sequence in &sequences {
-            let path = self.place.segment_path(sequence);
-            let file = self
-                .disk
-                .open(&path, Access::Buffered)
-                .map_err(self.io_error(sequence))?;
-            let bytes = file.size().map_err(self.io_error(sequence))?;
-            self.progress
-                .bytes_total
-                .fetch_add(2 * bytes, Ordering::Relaxed);
-            files.push((sequence, file));
+            let bytes = open(sequence)?.size().map_err(self.io_error(sequence))?;
+            let total = &self.progress.bytes_total;
+            total.fetch_add(2 * bytes, Ordering::Relaxed);
         }
         let mut segments = Vec::new();
         let mut last_lsn = 0;
-        for (sequence, file) in files {
+        for sequence in sequences {
+            let file = open(sequence)?;
             let mut window = Window::new(&*file).map_err(self.io_error(sequence))?;
             let mut records = Vec::new();
             let scanned = scan(&mut window, self.place.seal(sequence), &mut |record| {

@@ -149,9 +149,9 @@ impl<D: LogDisk> WalWriter<D> {
         }
     }
 
-    /// Makes durable what is written.
+    /// Makes durable what is written, also when there is no room for more.
     pub async fn sync(&mut self) -> Result<(), WalError> {
-        if let Some(error) = &self.error {
+        if let Some(error @ WalError::Failed { .. }) = &self.error {
             return Err(error.clone());
         }
         if let Some(segment) = &self.segment

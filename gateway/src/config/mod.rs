@@ -1,7 +1,18 @@
 //! `prometheus.yml` in Prometheus's own format, strict.
+//!
+//! Promise: what Prometheus loads is loaded; what is wrong is refused with file, line, column and reason; a secret is never shown.
+//! Not here: acting on a configuration (`app`).
 
 mod bytes;
 mod duration;
+pub mod field;
+mod loaded;
+pub mod schema;
+pub mod yaml;
 
 pub use bytes::{BytesError, format_bytes, parse_bytes};
 pub use duration::{DurationError, format_duration_ms, parse_duration_ms};
+pub use loaded::{Config, DEFAULT_CONFIG, LoadError};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! `kubernetes_sd_configs`.
+#![allow(
+    missing_docs,
+    reason = "fields carry the names and meanings of Prometheus's configuration"
+)]
+
+use super::http_client::HttpClient;
+use crate::config::field::{FilePath, Url, section};
+use crate::config::yaml::{Node, Problem};
+
+section! {
+    /// Which namespaces to watch.
+    Namespaces as "kubernetes.plain" {
+        own_namespace: bool = false, always;
+        names: Vec<String> = Vec::new(), always;
+    }
+}
+
+section! {
+    /// Which objects of a role to watch.
+    Selector as "kubernetes.plain" {
+        role: String = String::new(), filled;
+        label: String = String::new(), filled;
+        field: String = String::new(), filled;
+    }
+}
+
+section! {
+    /// Owners of a pod to look up.
+    PodMetadata as "kubernetes.PodMetadataConfig" {
+        deployment: bool = false, always;
+        job: bool = false, always;
+        cronjob: bool = false, always;
+    }
+}
+
+section! {
+    /// What else to attach to a target.
+    AttachMetadata as "kubernetes.AttachMetadataConfig" {
+        node: bool = false, always;
+        namespace: bool = false, filled;
+        pod: Option<PodMetadata> = None, filled;
+        deployment: bool = false, filled;
+        job: bool = false, filled;
+        cronjob: bool = false, filled;
+    }
+}
+
+section! {
+    /// Targets from the Kubernetes API.
+    KubernetesSd as "kubernetes.plain" checked by check_kubernetes {
+        api_server: Url = Url::default(), filled;
+        role: String = String::new(), always;
+        kubeconfig_file: FilePath = FilePath::default(), always;
+        client: HttpClient = HttpClient::default(), inline;
+        namespaces: Namespaces = Namespaces::default(), filled;
+        selectors: Vec<Selector> = Vec::new(), filled;
+        attach_metadata: AttachMetadata = AttachMetadata::default(), filled;
+    }
+}
+
+/// Roles of objects.
+const ROLES: [&str; 6] = [
+    "pod",
+    "service",
+    "endpoints",
+    "endpointslice",
+    "node",
+    "ingress",
+];
+
+fn check_kubernetes(sd: &mut KubernetesSd, node: &Node) -> Result<(), Problem> {
+    let fail = |key: &str, reason: String| Err(Problem::new(node.place_of(key), reason));
+    if sd.role.is_empty() {
+        return fail(
+            "role",
+            "role missing (one of: pod, service, endpoints, endpointslice, node, ingress)"
+                .to_owned(),
+        );
+    }
+    if !ROLES.contains(&sd.role.as_str()) {
+        return fail("role", format!("unknown Kubernetes SD role {:?}", sd.role));
+    }
+    let has_server = !sd.api_server.0.is_empty();
+    let has_kubeconfig = !sd.kubeconfig_file.0.is_empty();
+    if has_server && has_kubeconfig {
+        return fail(
+            "kubeconfig_file",
+            "cannot use 'kubeconfig_file' and 'api_server' simultaneously".to_owned(),
+        );
+    }
+    if has_kubeconfig && sd.client != HttpClient::default() {
+        return fail(
+            "kubeconfig_file",
+            "cannot use a custom HTTP client configuration together with 'kubeconfig_file'"
+                .to_owned(),
+        );
+    }
+    if !has_server && sd.client != HttpClient::default() {
+        return fail(
+            "role",
+            "to use custom HTTP client configuration please provide the 'api_server' URL explicitly".to_owned(),
+        );
+    }
+    if has_server && sd.namespaces.own_namespace {
+        return fail(
+            "namespaces",
+            "cannot use 'api_server' and 'namespaces.own_namespace' simultaneously".to_owned(),
+        );
+    }
+    if has_kubeconfig && sd.namespaces.own_namespace {
+        return fail(
+            "namespaces",
+            "cannot use 'kubeconfig_file' and 'namespaces.own_namespace' simultaneously".to_owned(),
+        );
+    }
+    Ok(())
+}

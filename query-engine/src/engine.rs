@@ -6,6 +6,7 @@ use crate::eval::budget::{Budget, CancelToken};
 use crate::eval::coordinator::{Coordinator, Outcome};
 use crate::eval::rows::steps;
 use crate::eval::value::{Grid, Row, Value};
+use crate::functions::QueryTimes;
 use crate::limits::{LOOKBACK_DELTA_MS, QUERY_BYTES_MAX, QUERY_SAMPLES_MAX};
 use crate::parse::ast::{Expr, ValueType};
 use crate::parse::{ParserOptions, parse};
@@ -173,7 +174,11 @@ impl Engine {
             shards,
             budget: Arc::clone(&budget),
             delayed_name_removal: self.options.delayed_name_removal,
-            query: program.grid,
+            query: QueryTimes {
+                start: request.start_ms,
+                end: request.end_ms,
+                step: request.step_ms,
+            },
             annotations: Default::default(),
         };
         let outcome = coordinator.run(&program).await?;

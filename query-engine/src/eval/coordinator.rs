@@ -17,7 +17,7 @@ use crate::fragment::exchange::{Exchange, Work};
 use crate::fragment::fold::Partials;
 use crate::fragment::series::{SeriesEvaluation, SeriesProgress, remove_stale};
 use crate::fragment::{FragmentKind, FragmentOutput, FragmentSpec};
-use crate::functions::{self, CallContext};
+use crate::functions::{self, CallContext, QueryTimes};
 use crate::kernels::{KernelNotes, RangeKernel, keeps_name};
 use crate::limits::{SHARED_FRAGMENTS_MAX, YIELD_CELLS};
 use crate::parse::ast::{Call, Expr, Span, ValueType};
@@ -40,7 +40,7 @@ pub(crate) struct Coordinator<'a> {
     pub(crate) shards: &'a dyn ShardRunner,
     pub(crate) budget: Arc<Budget>,
     pub(crate) delayed_name_removal: bool,
-    pub(crate) query: Grid,
+    pub(crate) query: QueryTimes,
     pub(crate) annotations: Annotations,
 }
 

@@ -26,13 +26,24 @@ use crate::eval::value::{Grid, Row, Value};
 use crate::parse::ast::{Call, Span};
 use storage_engine::model::TimestampMs;
 
+/// The times of a query as the user gave them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueryTimes {
+    /// First evaluation time.
+    pub start: TimestampMs,
+    /// Last time asked for; the last step may be earlier.
+    pub end: TimestampMs,
+    /// Distance of steps; 0 for an instant query.
+    pub step: i64,
+}
+
 /// What a function may know beside its arguments.
 #[derive(Debug)]
 pub struct CallContext<'a> {
     /// The steps being evaluated (a subquery's own grid inside a subquery).
     pub grid: Grid,
-    /// The whole query's steps: what `start()`, `end()`, `step()` and `range()` tell. An instant query has one step.
-    pub query: Grid,
+    /// The whole query's times: what `start()`, `end()`, `step()` and `range()` tell.
+    pub query: QueryTimes,
     /// Names are dropped at the end of the evaluation, not by each function.
     pub delayed_name_removal: bool,
     /// Where warnings and infos go.

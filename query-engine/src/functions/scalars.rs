@@ -19,13 +19,12 @@ pub(super) fn call(
     ctx: &CallContext<'_>,
 ) -> Result<Value, EvalError> {
     let query = ctx.query;
-    let range = query.last() - query.start;
+    let range = query.end.saturating_sub(query.start);
     let steps = match name {
         "time" => ctx.each_step(|t| t as f64 / 1000.0),
         "pi" => ctx.each_step(|_| std::f64::consts::PI),
         "start" => ctx.each_step(|_| query.start as f64 / 1000.0),
-        "end" => ctx.each_step(|_| query.last() as f64 / 1000.0),
-        "step" if query.count == 1 => ctx.each_step(|_| 0.0),
+        "end" => ctx.each_step(|_| query.end as f64 / 1000.0),
         "step" => ctx.each_step(|_| query.step as f64 / 1000.0),
         "range" => ctx.each_step(|_| range as f64 / 1000.0),
         "min_of" => pairwise(args, elementwise::go_min)?,

@@ -62,7 +62,11 @@ impl Run {
         };
         let mut ctx = CallContext {
             grid,
-            query: grid,
+            query: QueryTimes {
+                start: 0,
+                end: grid.last() + 1_000,
+                step: 60_000,
+            },
             delayed_name_removal: self.delayed,
             annotations: &mut self.annotations,
         };
@@ -254,4 +258,17 @@ fn exact_logarithms() {
     assert_eq!(of("log10", 0.0), f64::NEG_INFINITY);
     assert!(of("log10", -1.0).is_nan());
     assert_eq!(of("log2", f64::INFINITY), f64::INFINITY);
+}
+
+#[test]
+fn query_times_are_those_asked_for() {
+    let of = |name: &'static str| match Run::new(true).call(name, Vec::new(), 2) {
+        Ok(Value::Scalar(steps)) => steps,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(of("start"), [0.0, 0.0]);
+    assert_eq!(of("end"), [61.0, 61.0]);
+    assert_eq!(of("range"), [61.0, 61.0]);
+    assert_eq!(of("step"), [60.0, 60.0]);
+    assert_eq!(of("time"), [0.0, 60.0]);
 }

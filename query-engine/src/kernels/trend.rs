@@ -44,7 +44,7 @@ fn regression(window: &WindowArgs<'_>, intercept_time: TimestampMs) -> Option<Li
     let mut sums = [CompensatedSum::default(); 4];
     let [x_sum, y_sum, xy_sum, xx_sum] = &mut sums;
     for (&t, &y) in window.timestamps.iter().zip(window.values) {
-        let x = (t - intercept_time) as f64 / 1e3;
+        let x = t.wrapping_sub(intercept_time) as f64 / 1e3;
         x_sum.add(x);
         y_sum.add(y);
         xy_sum.add(x * y);

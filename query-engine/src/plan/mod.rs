@@ -155,18 +155,13 @@ pub(crate) struct Node<'a> {
 #[derive(Debug)]
 pub(crate) struct Program<'a> {
     pub(crate) nodes: Vec<Node<'a>>,
-    /// The query's own steps.
-    pub(crate) grid: Grid,
 }
 
 /// Plans `expr`.
 pub(crate) fn plan<'a>(expr: &'a Expr, context: &PlanContext) -> Result<Program<'a>, PlanError> {
     let mut nodes = lower::lower(expr, context)?;
     grid::assign(&mut nodes, context);
-    Ok(Program {
-        nodes,
-        grid: context.grid,
-    })
+    Ok(Program { nodes })
 }
 
 /// Matchers of a subquery are nobody's: its `absent_over_time` has no labels.

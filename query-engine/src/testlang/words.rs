@@ -12,37 +12,9 @@ pub(super) fn first_word(line: &str) -> (&str, &str) {
     }
 }
 
-/// A Prometheus duration (`1h30m`, `5ms`, `0`) in milliseconds; units in descending order, each once.
+/// A Prometheus duration (`1h30m`, `5ms`, `0`) in milliseconds.
 pub(super) fn duration_ms(text: &str) -> Option<i64> {
-    const UNITS: [(&str, i64); 7] = [
-        ("y", 365 * 86_400_000),
-        ("w", 7 * 86_400_000),
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1_000),
-        ("ms", 1),
-    ];
-    if text == "0" {
-        return Some(0);
-    }
-    let (mut rest, mut total, mut next_unit) = (text, 0_i64, 0);
-    while !rest.is_empty() || next_unit == 0 {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let (number, after) = rest.split_at(digits);
-        let number: i64 = number.parse().ok()?;
-        let end = after.find(|c: char| c.is_ascii_digit());
-        let (unit, after) = after.split_at(end.unwrap_or(after.len()));
-        let index = UNITS.iter().position(|(name, _)| *name == unit)?;
-        if index < next_unit {
-            return None;
-        }
-        next_unit = index + 1;
-        let (_, scale) = UNITS.get(index)?;
-        total = total.checked_add(number.checked_mul(*scale)?)?;
-        rest = after;
-    }
-    Some(total)
+    crate::parse::duration::parse_duration_ms(text).ok()
 }
 
 /// A signed duration, as start timestamps are given: `-1m`, `+30s`, `0s`.

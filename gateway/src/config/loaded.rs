@@ -4,9 +4,13 @@ use super::field::{Field, FilePath};
 use super::schema::scrape::Job;
 use super::schema::{Document, JobsFile};
 use super::yaml::{self, Node, Place, Problem};
+use crate::cli::Flags;
 use crate::limits::CONFIG_FILE_BYTES_MAX;
 use ingest::scrape::config::ScrapeConfig;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use storage_engine::model::Labels;
 
 /// What runs when there is no file: this server scrapes itself every 5 seconds.
 pub const DEFAULT_CONFIG: &str = "\
@@ -121,10 +125,26 @@ impl Config {
         })
     }
 
-    /// What runs when there is no file; the server is reached at `own_address`.
-    pub fn built_in(own_address: &str) -> Result<Self, LoadError> {
-        let text = DEFAULT_CONFIG.replace("localhost:9090", own_address);
-        Self::parse(&text, Path::new("built-in.yml"))
+    /// What runs when there is no file: the server scrapes itself at its first address.
+    pub fn built_in(flags: &Flags) -> Self {
+        match flags.listen_addresses.first() {
+            Some(address) => Self::built_in_at(*address),
+            None => Self::built_in_at(SocketAddr::from(([127, 0, 0, 1], 9090))),
+        }
+    }
+
+    /// As [`Config::built_in`], for the address that the server really listens on.
+    pub fn built_in_at(address: SocketAddr) -> Self {
+        let own = if address.ip().is_unspecified() {
+            format!("localhost:{}", address.port())
+        } else {
+            address.to_string()
+        };
+        let text = DEFAULT_CONFIG.replace("localhost:9090", &own);
+        match Self::parse(&text, Path::new("built-in.yml")) {
+            Ok(config) => config,
+            Err(error) => unreachable!("BUG: the built-in configuration is refused: {error}"),
+        }
     }
 
     /// All sections.
@@ -133,8 +153,13 @@ impl Config {
     }
 
     /// The jobs, as the scraper takes them.
-    pub fn scrape_configs(&self) -> &[ScrapeConfig] {
-        &self.scrape_configs
+    pub fn scrape_configs(&self) -> Vec<ScrapeConfig> {
+        self.scrape_configs.clone()
+    }
+
+    /// `global.evaluation_interval`
+    pub fn evaluation_interval(&self) -> Duration {
+        self.document.global.evaluation_interval.std()
     }
 
     /// One job's section as text.
@@ -143,9 +168,11 @@ impl Config {
         jobs.find(|j| j.job_name == job_name).map(Job::to_yaml)
     }
 
-    /// `global.external_labels` with the environment filled in, in order of name.
-    pub fn external_labels(&self) -> &[(String, String)] {
-        &self.external_labels
+    /// `global.external_labels` with the environment filled in.
+    pub fn external_labels(&self) -> Labels {
+        // Names come from a map, so they are unique; that is all `from_pairs` asks for.
+        Labels::from_pairs(self.external_labels.iter().map(|(n, v)| (n, v)))
+            .unwrap_or_else(|_| Labels::empty())
     }
 
     /// What to tell the operator once for this load.

@@ -9,7 +9,7 @@ fn parse(text: &str) -> Result<Config, LoadError> {
 
 #[test]
 fn the_built_in_configuration_loads() {
-    let config = Config::built_in("127.0.0.1:1234").unwrap();
+    let config = Config::built_in_at("127.0.0.1:1234".parse().unwrap());
     let job = &config.scrape_configs()[0];
     assert_eq!(job.interval.as_secs(), 5);
     assert_eq!(job.timeout.as_secs(), 5);

@@ -192,7 +192,7 @@ pub fn check_protocols(names: &[String], node: &Node) -> Result<(), Problem> {
 
 /// Prometheus's text for a protocol that it does not know.
 pub fn unknown_protocol(name: &str) -> String {
-    let known: Vec<&str> = ScrapeProtocol::ALL.iter().map(|p| p.as_str()).collect();
+    let known: Vec<&str> = ScrapeProtocol::ALL.iter().map(|p| p.name()).collect();
     format!(
         "unknown scrape protocol {name}, supported: [{}]",
         known.join(" ")

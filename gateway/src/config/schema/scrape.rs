@@ -198,7 +198,7 @@ impl Job {
             self.scrape_protocols = proto
                 .into_iter()
                 .chain(ScrapeProtocol::DEFAULT)
-                .map(|p| p.as_str().to_owned())
+                .map(|p| p.name().to_owned())
                 .collect();
         }
         // Label names that only the UTF-8 scheme allows are refused under the legacy one.

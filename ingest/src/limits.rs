@@ -62,5 +62,8 @@ pub const SYMBOLS_RETAINED_BYTES: usize = 4 << 20;
 /// Metadata records taken from one request; further ones are ignored (metadata never fails a request).
 pub const METADATA_PER_REQUEST_MAX: usize = 50_000;
 
+/// Samples for which columns are sized beforehand, from the size of the last request; larger ones grow as they fill.
+pub const COLUMN_GUESS_SAMPLES_MAX: usize = 64 << 10;
+
 /// How far ahead of the server's clock a remote write sample may be, in milliseconds; a later one is out of bounds.
 pub const REMOTE_WRITE_AHEAD_MS: i64 = 10 * 60 * 1000;

@@ -155,9 +155,11 @@ fn send(
 ) -> WriteResult {
     let packed = snap::raw::Encoder::new()
         .compress_vec(&body(version, samples))
-        .unwrap();
+        .expect("a small body compresses");
     let mut decoder = SnappyDecoder::new();
-    let body = decoder.decode(&packed, 1 << 20).unwrap();
+    let body = decoder
+        .decode(&packed, 1 << 20)
+        .expect("what was compressed decompresses");
     let request = WriteRequest {
         version,
         body,

@@ -7,7 +7,9 @@
 use super::WriteError;
 use super::wire::WireError;
 use crate::identity::{Identity, IdentityTable};
-use crate::limits::{METADATA_PER_REQUEST_MAX, NEW_SERIES_BYTES_MAX, WRITE_ERROR_BYTES_MAX};
+use crate::limits::{
+    COLUMN_GUESS_SAMPLES_MAX, METADATA_PER_REQUEST_MAX, NEW_SERIES_BYTES_MAX, WRITE_ERROR_BYTES_MAX,
+};
 use crate::text::MetricType;
 use crate::validate::LabelSetError;
 use storage_engine::model::{METRIC_NAME, TimestampMs, hash_without};
@@ -173,6 +175,7 @@ impl<F: Fn(u64) -> usize> Sorter<F> {
         let parts = (0..router.shard_count)
             .map(|shard| {
                 let guess = samples.get(shard).copied().unwrap_or(0);
+                let guess = guess.min(COLUMN_GUESS_SAMPLES_MAX);
                 ShardPart::new(shard, timestamp_max, guess)
             })
             .collect();

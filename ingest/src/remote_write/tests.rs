@@ -778,6 +778,10 @@ fn malformed_messages_store_nothing() {
             b"\x00",
             "proto: WriteRequest: illegal tag 0 (wire type 0)\n",
         ),
+        (
+            b"\x0c",
+            "proto: WriteRequest: wiretype end group for non-group\n",
+        ),
         (b"\x3e\x01", "proto: illegal wireType 6\n"),
         (b"\x0a\x02\x0a\x05", "unexpected EOF\n"),
     ];

@@ -24,6 +24,12 @@ pub enum WireError {
         /// Its type on the wire.
         wire_type: u8,
     },
+    /// The end of a group that has no beginning.
+    #[error("proto: {message}: wiretype end group for non-group")]
+    EndGroup {
+        /// Which message.
+        message: &'static str,
+    },
     /// A field in another encoding than the message declares.
     #[error("proto: wrong wireType = {wire_type} for field {field}")]
     WireType {
@@ -139,7 +145,10 @@ impl<'a> Reader<'a> {
         let key = self.varint()?;
         let wire_type = (key & 7) as u8;
         let field = (key >> 3) as i32;
-        if field <= 0 || wire_type == 4 {
+        if wire_type == 4 {
+            return Err(WireError::EndGroup { message });
+        }
+        if field <= 0 {
             return Err(WireError::Tag {
                 message,
                 field,

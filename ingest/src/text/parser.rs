@@ -1,6 +1,7 @@
 //! The parser of text pages, for the Prometheus format (0.0.4, 1.0.0) and OpenMetrics (0.0.1, 1.0.0).
 //!
-//! Promise: accepts and refuses what Prometheus's parser does, with its texts. Ordinary lines take one pass without
+//! Promise: accepts and refuses what Prometheus's parser does, with its texts (one exception: spaces before a metric
+//! name are not made part of the name). Ordinary lines take one pass without
 //! allocation (`fast_series`); anything unusual is read token by token from the start of its line, and both ways
 //! give the same entry.
 //! Not here: choosing the format (`content_type`), limits on labels and samples, what a duplicate label means.

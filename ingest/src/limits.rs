@@ -39,6 +39,9 @@ pub const SNAPPY_RATIO_MAX: usize = 22;
 /// Decompressed bytes kept allocated between two requests; a larger buffer is given back when it is no longer needed.
 pub const SNAPPY_BUFFER_RETAINED_BYTES: usize = 4 << 20;
 
+/// Decompression buffers that one worker keeps for its next requests; beyond it they are given back.
+pub const SNAPPY_DECODERS_POOLED_MAX: usize = 8;
+
 /// Series that one identity table remembers (about 50 bytes each). A request that finds more starts an empty table:
 /// its series are found again by their labels.
 pub const IDENTITY_ENTRIES_MAX: usize = 4_000_000;

@@ -2,8 +2,8 @@
 //! disks or sockets. A log that always succeeds answers at once.
 
 use ferula_ingest::append::AppendTarget;
-use ferula_ingest::remote_write::{Version, WriteRequest, WriteResult, WriteSession, write};
-use ferula_ingest::snappy::SnappyDecoder;
+use ferula_ingest::limits::REMOTE_WRITE_BODY_BYTES_MAX;
+use ferula_ingest::remote_write::{RawRequest, Version, WriteReceiver, WriteResult};
 use std::cell::RefCell;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -147,25 +147,22 @@ fn body(version: Version, samples: &[(i64, f64)]) -> Vec<u8> {
     out
 }
 
-fn send(
-    session: &RefCell<WriteSession>,
+fn receive(
+    receiver: &WriteReceiver,
     shards: &Shards,
     version: Version,
-    samples: &[(i64, f64)],
+    packed: &[u8],
 ) -> WriteResult {
-    let packed = snap::raw::Encoder::new()
-        .compress_vec(&body(version, samples))
-        .expect("a small body compresses");
-    let mut decoder = SnappyDecoder::new();
-    let body = decoder
-        .decode(&packed, 1 << 20)
-        .expect("what was compressed decompresses");
-    let request = WriteRequest {
-        version,
-        body,
+    let content_type = format!("application/x-protobuf;proto={}", version.message());
+    let request = RawRequest {
+        content_type: &content_type,
+        content_encoding: "snappy",
+        body: packed,
+        body_bytes_max: REMOTE_WRITE_BODY_BYTES_MAX,
+        accepted: &[Version::V1, Version::V2],
         now: NOW,
     };
-    let mut future = pin!(write(session, shards, request));
+    let mut future = pin!(receiver.receive(shards, request));
     match future
         .as_mut()
         .poll(&mut Context::from_waker(Waker::noop()))
@@ -175,13 +172,25 @@ fn send(
     }
 }
 
+fn send(
+    receiver: &WriteReceiver,
+    shards: &Shards,
+    version: Version,
+    samples: &[(i64, f64)],
+) -> WriteResult {
+    let packed = snap::raw::Encoder::new()
+        .compress_vec(&body(version, samples))
+        .expect("a small body compresses");
+    receive(receiver, shards, version, &packed)
+}
+
 #[test]
 fn both_versions_store_and_refuse_as_prometheus_does() {
     for version in [Version::V1, Version::V2] {
         let shards = Shards::new(3, 1000);
-        let session = RefCell::new(WriteSession::new(5));
+        let receiver = WriteReceiver::new(5);
         let ok = |samples: &[(i64, f64)]| {
-            let result = send(&session, &shards, version, samples);
+            let result = send(&receiver, &shards, version, samples);
             assert_eq!(result.response.status, 204, "{version:?} {result:?}");
             assert_eq!(result.samples_stored, samples.len() as u64);
             result.series_added
@@ -194,7 +203,7 @@ fn both_versions_store_and_refuse_as_prometheus_does() {
         mixed[4] = (NOW + 1000, 9.0);
         mixed[5] = (NOW - 7_200_000, 9.0);
         mixed[6] = (NOW + 600_001, 9.0);
-        let result = send(&session, &shards, version, &mixed);
+        let result = send(&receiver, &shards, version, &mixed);
         assert_eq!(result.response.status, 400);
         match version {
             Version::V1 => {
@@ -221,24 +230,55 @@ fn both_versions_store_and_refuse_as_prometheus_does() {
 fn series_beyond_the_limit_are_answered_503_and_known_ones_go_on() {
     for version in [Version::V1, Version::V2] {
         let shards = Shards::new(1, 5);
-        let session = RefCell::new(WriteSession::new(5));
+        let receiver = WriteReceiver::new(5);
         assert_eq!(
-            send(&session, &shards, version, &[(NOW, 1.0); 5])
+            send(&receiver, &shards, version, &[(NOW, 1.0); 5])
                 .response
                 .status,
             204
         );
-        let result = send(&session, &shards, version, &[(NOW + 1, 1.0); 6]);
+        let result = send(&receiver, &shards, version, &[(NOW + 1, 1.0); 6]);
         assert_eq!(
             (result.response.status, result.response.body.as_str()),
             (503, "series limit of the shard reached\n")
         );
         assert_eq!(
-            send(&session, &shards, version, &[(NOW + 2, 1.0); 5])
+            send(&receiver, &shards, version, &[(NOW + 2, 1.0); 5])
                 .response
                 .status,
             204
         );
         assert!(shards.samples("m5").is_empty());
     }
+}
+
+#[test]
+fn bad_bodies_are_answered_400_and_store_nothing() {
+    let shards = Shards::new(2, 100);
+    let receiver = WriteReceiver::new(5);
+    let four_gib = [0xff, 0xff, 0xff, 0xff, 0x0f, 0x00, 0x61];
+    let garbage: Vec<u8> = (0..200u32).map(|i| (i * 37 + 11) as u8).collect();
+    let mut encoder = snap::raw::Encoder::new();
+    let packed_garbage = encoder.compress_vec(&garbage).unwrap();
+    let whole = encoder
+        .compress_vec(&body(Version::V1, &[(NOW, 1.0); 50]))
+        .unwrap();
+    let large = encoder.compress_vec(&vec![0u8; 33 << 20]).unwrap();
+    let half = &whole[..whole.len() / 2];
+    for version in [Version::V1, Version::V2] {
+        for bad in [&four_gib[..], &garbage, &packed_garbage, half, b"", &large] {
+            let result = receive(&receiver, &shards, version, bad);
+            assert_eq!(result.response.status, 400, "{}", result.response.body);
+            assert!(result.response.body.len() > 1);
+        }
+    }
+    for name in 0..50 {
+        assert!(shards.samples(&format!("m{name}")).is_empty());
+    }
+    assert_eq!(
+        receive(&receiver, &shards, Version::V1, &whole)
+            .response
+            .status,
+        204
+    );
 }

@@ -1,12 +1,13 @@
 //! Remote write, receiving end: versions 1.0 and 2.0.
 //!
-//! `negotiate` reads the headers, [`crate::snappy`] decompresses, `write` does the rest: decode, append, answer. A
-//! `WriteSession` holds what a worker remembers between requests; it is borrowed only between waits, so that requests
-//! of one worker overlap. No I/O and no clock here: bodies, `now` and the store come from outside.
+//! `WriteReceiver` takes a request from headers and body to the answer. Its parts: `negotiate` reads the headers,
+//! [`crate::snappy`] decompresses, `write` decodes, appends and answers. A `WriteSession` holds what a worker remembers
+//! between requests; it is borrowed only between waits, so that requests of one worker overlap. No I/O and no clock here: bodies, `now` and the store come from outside.
 //! Not here: HTTP, authentication, metrics of the receiver.
 
 mod batch;
 mod headers;
+mod receiver;
 mod response;
 mod session;
 mod staging;
@@ -16,6 +17,7 @@ mod wire;
 
 pub use batch::{FamilyMetadata, Prepared, RequestCounts, Router};
 pub use headers::{Version, negotiate};
+pub use receiver::{RawRequest, WriteReceiver};
 pub use response::{WriteResponse, WriteResult, Written};
 pub use session::{WriteRequest, WriteSession, write};
 pub use wire::WireError;

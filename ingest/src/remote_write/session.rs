@@ -10,6 +10,7 @@
 use super::WriteError;
 use super::batch::{Faults, LabelsFault, Prepared, RequestCounts, Router, ShardPart, Sorter};
 use super::headers::Version;
+use super::receiver::refused;
 use super::response::{WriteResponse, WriteResult, Written};
 use super::staging::Staging;
 use super::v2::SymbolTable;
@@ -274,14 +275,7 @@ pub async fn write<T: AppendTarget>(
 }
 
 fn undecoded(error: &WriteError) -> WriteResult {
-    WriteResult {
-        response: WriteResponse::error(400, error.to_string()),
-        counts: RequestCounts::default(),
-        samples_stored: 0,
-        samples_rejected: 0,
-        series_added: 0,
-        metadata: Vec::new(),
-    }
+    refused(WriteResponse::error(400, error.to_string()))
 }
 
 /// Asks every shard what it would refuse. Stale references are replaced by labels on the way.

@@ -699,6 +699,38 @@ mod tests {
         assert!(none.is_empty());
     }
 
+    /// Bytes of version 1, for ever: a log that was written must stay readable. A change here is a new version.
+    #[test]
+    fn version_1_is_these_bytes() {
+        let refs = [reference(0, 1), reference(1, 1), reference(7, 1)];
+        let mut out = Vec::new();
+        let times = [1_700_000_000_000; 3];
+        encode_samples_record(&mut out, 0, &refs, &times, &[12_345.0, 0.25, f64::NAN]);
+        let mut series = std::iter::once((reference(7, 1), b"ab".as_slice()));
+        encode_series_record(&mut out, 0, &mut series);
+        let seal = SegmentSeal::new(&[3; 16], 1, 9);
+        let mut at = 0;
+        for lsn in [5, 6] {
+            let stamp = Stamp {
+                seal,
+                offset: at as u64,
+                lsn,
+                synced_lsn: 4,
+            };
+            let bytes = encoded_record_bytes(&out[at..]).unwrap();
+            stamp_record(&mut out[at..at + bytes], stamp);
+            at += bytes;
+        }
+        let hex: String = out.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, GOLDEN);
+    }
+
+    const GOLDEN: &str = concat!(
+        "6657414c0102000011000000010000000500000000000000d7eef308b869c884b8314784e471921f",
+        "520280a0abfef962726002d03f820cf87f000000000000006657414c010100000500000002000000",
+        "0600000000000000acf234458cc2edcfdd6d10998e088bea1001026162000000",
+    );
+
     #[test]
     fn a_header_is_believed_only_in_its_place() {
         let mut out = Vec::new();

@@ -1,6 +1,6 @@
 //! The write-ahead log: what a shard was told, in order, on disk before anybody is told "stored".
 //!
-//! Entry points: [`format`] turns samples into records and back, [`WalWriter`] puts them on disk, [`replay`] brings them back.
+//! Entry points: [`mod@format`] turns samples into records and back, [`WalWriter`] puts them on disk, [`replay()`] brings them back.
 //! Format page: `docs/format/wal.md`. Not here: when to commit (the shard) and who runs the disk (`runtime`).
 
 pub mod format;

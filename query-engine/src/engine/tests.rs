@@ -127,6 +127,78 @@ fn answers_do_not_depend_on_the_number_of_shards() {
 }
 
 #[test]
+fn aggregates_folded_in_the_shards_equal_those_of_the_coordinator() {
+    let huge: &[f64] = &[f64::MAX, f64::MAX, f64::NAN, 1.0, f64::INFINITY];
+    let series: Vec<[(&str, &str); 3]> = vec![
+        [("__name__", "x_total"), ("job", "a"), ("i", "1")],
+        [("__name__", "x_total"), ("job", "a"), ("i", "2")],
+        [("__name__", "x_total"), ("job", "b"), ("i", "3")],
+        [("__name__", "x_total"), ("job", "b"), ("i", "4")],
+    ];
+    let columns: [&[f64]; 4] = [
+        &[1.0, 2.0, 3.0, 4.0, 5.0],
+        &[0.1, 0.2, 0.7, 0.7, 1.9],
+        huge,
+        huge,
+    ];
+    let all: Vec<Points<'_>> = series
+        .iter()
+        .zip(columns)
+        .map(|(pairs, values)| (pairs.as_slice(), values))
+        .collect();
+    for shards in [1, 3] {
+        let store = store(shards, &all);
+        for op in ["sum", "avg", "count", "min", "max", "group"] {
+            for by in ["", "by (job)", "without (i)", "by (__name__)"] {
+                for inner in [
+                    "SELECTOR",
+                    "rate(SELECTOR[2m])",
+                    "last_over_time(SELECTOR[2m])",
+                ] {
+                    for delayed_name_removal in [false, true] {
+                        let engine = Engine::new(EngineOptions {
+                            delayed_name_removal,
+                            ..EngineOptions::default()
+                        });
+                        let value = |selector: &str| {
+                            let inner = inner.replace("SELECTOR", selector);
+                            let query = format!("{op} {by} ({inner})");
+                            let request = QueryRequest::range(&query, 0, 5 * MINUTE, 30_000);
+                            let output = run(&engine, &store, &request).unwrap();
+                            assert_eq!(output.warnings, Vec::<String>::new());
+                            show(&output.value)
+                        };
+                        let folded = value("x_total");
+                        assert!(!folded.is_empty());
+                        assert_eq!(
+                            folded,
+                            value("{__name__=~\"x_total\"}"),
+                            "{op} {by} {inner}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn equal_selectors_of_a_query_are_read_once_and_counted_right() {
+    let store = three_jobs(2);
+    let request = QueryRequest::range("sum(x_total) - sum(x_total)", 0, 4 * MINUTE, MINUTE);
+    let output = run(&Engine::default(), &store, &request).unwrap();
+    assert_eq!(output.stats.samples_total, 10);
+    assert_eq!(
+        show(&output.value),
+        "{} 0@0 0@60000 0@120000 0@180000 0@240000"
+    );
+    assert_eq!(
+        instant(&store, "x_total - x_total + x_total", 4).unwrap(),
+        "{job=\"a\"} 4\n{job=\"b\"} 8"
+    );
+}
+
+#[test]
 fn windows_are_open_on_the_left() {
     let store = three_jobs(2);
     assert_eq!(

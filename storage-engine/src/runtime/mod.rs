@@ -1,6 +1,6 @@
 //! What turns the crank of a shard: threads, executors, mailboxes.
 //!
-//! A shard is a synchronous state machine; [`drive`](drive::drive) is the one loop that feeds it, over the small trait [`Rt`]; a shell implements
+//! A shard is a synchronous state machine; `drive` is the one loop that feeds it, over the small trait `Rt`; a shell implements
 //! `Rt` for an executor: tokio, glommio, and the simulator of the tests. All three reach the same state from the same input.
 //!
 //! Only this module names an executor. Not here: files (`io`), what a message means (the shard).

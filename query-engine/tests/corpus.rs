@@ -1,7 +1,7 @@
 //! The language tests: Prometheus's own corpus where its directory is at hand, and ours always, over 1, 2 and 7 shards and over a running store.
 //!
 //! `FERULA_PROMQL_TESTDATA` names the directory of the corpus (default `../shared/promql/testdata` beside the workspace).
-//! `FERULA_PROMQL_FILE` runs only files whose name contains it; `FERULA_PROMQL_VERBOSE=1` names what was not covered.
+//! `FERULA_PROMQL_FILE` runs only files whose name contains it; `FERULA_PROMQL_VERBOSE=1` names each case that was not covered.
 
 #![expect(
     clippy::print_stdout,
@@ -15,6 +15,7 @@ use ferula_query_engine::testlang::{
     CaseOutcome, Command, EvalTime, FileReport, Script, TestHost, run_script,
 };
 use hosts::{EngineHost, LocalStore, RunningStore, grammar};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 fn manifest_dir() -> &'static Path {
@@ -131,10 +132,10 @@ fn run_all(dir: &Path, title: &str, host: &mut dyn TestHost) -> Vec<(String, Fil
         }
         let report = run_script(&script, host, grammar()).unwrap_or_else(|e| panic!("{name}: {e}"));
         println!(
-            "{name} {}/{} ({} not covered)",
+            "{name} {}/{}{}",
             report.passed(),
             report.cases.len(),
-            report.not_covered()
+            reasons(&report)
         );
         for (case, why) in report.failures() {
             println!("  FAILED {name}:{} {}\n    {why}", case.line, case.expr);
@@ -156,6 +157,21 @@ fn run_all(dir: &Path, title: &str, host: &mut dyn TestHost) -> Vec<(String, Fil
     }
     println!("{title}: {passed}/{total} ({apart} not covered)");
     reports
+}
+
+/// What was not covered and why, as `; not covered: 3 info()`.
+fn reasons(report: &FileReport) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for case in &report.cases {
+        if let CaseOutcome::NotCovered(reason) = case.outcome {
+            *counts.entry(reason).or_default() += 1;
+        }
+    }
+    let counts: Vec<String> = counts.iter().map(|(r, n)| format!("{n} {r}")).collect();
+    match counts.is_empty() {
+        true => String::new(),
+        false => format!("; not covered: {}", counts.join(", ")),
+    }
 }
 
 fn check_upstream(shards: usize) {

@@ -57,6 +57,10 @@ pub(super) async fn receive(
     }
     match inflater.try_finish() {
         Ok(()) => Ok(()),
+        // Here nothing is left to read: the stream is cut short, or its checksum is wrong.
+        Err(_) if !inflater.get_ref().exceeded => Err(FetchError::Body(
+            "gzip: unexpected EOF or invalid checksum".to_owned(),
+        )),
         Err(error) => Err(gzip_error(&inflater, &error)),
     }
 }

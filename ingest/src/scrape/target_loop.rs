@@ -95,7 +95,7 @@ impl<A: AppendTarget> TargetLoop<A> {
         let first = Instant::now() + offset;
         let mut ticks = interval_at(first, period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut schedule: Option<Schedule> = None;
+        let schedule = Schedule::starting_at(now_ns.saturating_add(nanos(offset)), period);
         loop {
             tokio::select! {
                 biased;
@@ -103,9 +103,7 @@ impl<A: AppendTarget> TargetLoop<A> {
                 _ = ticks.tick() => {}
             }
             let now_ns = self.context.clock.wall_ns();
-            let slot_ns = schedule
-                .get_or_insert_with(|| Schedule::starting_at(now_ns, period))
-                .align(now_ns);
+            let slot_ns = schedule.align(now_ns);
             let time = slot_ns.div_euclid(1_000_000);
             let fetched = tokio::select! {
                 biased;
@@ -563,33 +561,36 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 /// Snaps scrape times to their slots.
 #[derive(Debug, Clone, Copy)]
 struct Schedule {
-    slot_ns: i64,
+    first_slot_ns: i64,
     interval_ns: i64,
     tolerance_ns: i64,
 }
 
 impl Schedule {
-    fn starting_at(now_ns: i64, interval: Duration) -> Self {
-        let nanos = |d: Duration| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX).max(1);
+    fn starting_at(first_slot_ns: i64, interval: Duration) -> Self {
         Schedule {
-            slot_ns: now_ns,
-            interval_ns: nanos(interval),
+            first_slot_ns,
+            interval_ns: nanos(interval).max(1),
             tolerance_ns: nanos((interval / 100).min(TIMESTAMP_TOLERANCE)),
         }
     }
 
-    /// The time to give to a scrape that starts now.
-    fn align(&mut self, now_ns: i64) -> i64 {
-        let late = now_ns - self.slot_ns;
-        if late >= self.interval_ns {
-            self.slot_ns += late / self.interval_ns * self.interval_ns;
-        }
-        if now_ns - self.slot_ns <= self.tolerance_ns {
-            self.slot_ns
+    /// The time to give to a scrape that starts now: that of the nearest slot, if it is near enough.
+    fn align(&self, now_ns: i64) -> i64 {
+        let since_first = now_ns.saturating_sub(self.first_slot_ns);
+        let beyond = since_first.rem_euclid(self.interval_ns);
+        if beyond <= self.tolerance_ns {
+            now_ns - beyond
+        } else if self.interval_ns - beyond <= self.tolerance_ns {
+            now_ns + (self.interval_ns - beyond)
         } else {
             now_ns
         }
     }
+}
+
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -599,19 +600,19 @@ mod tests {
     #[test]
     fn times_near_the_slot_are_aligned() {
         const MS: i64 = 1_000_000;
-        let mut schedule = Schedule::starting_at(100 * MS, Duration::from_secs(1));
+        let schedule = Schedule::starting_at(100 * MS, Duration::from_secs(1));
         for (now, expected) in [
             (100 * MS, 100 * MS),
             (1101 * MS, 1100 * MS),
             (2102 * MS, 2100 * MS),
             (3103 * MS, 3103 * MS),
             (7101 * MS, 7100 * MS),
-            // A tick that came early belongs to the slot before, far beyond the tolerance.
-            (8099 * MS, 8099 * MS),
+            (8098 * MS, 8100 * MS),
+            (9097 * MS, 9097 * MS),
         ] {
             assert_eq!(schedule.align(now), expected);
         }
-        let mut fast = Schedule::starting_at(0, Duration::from_millis(100));
+        let fast = Schedule::starting_at(0, Duration::from_millis(100));
         assert_eq!(fast.align(101 * MS), 100 * MS);
         assert_eq!(fast.align(202 * MS), 202 * MS);
     }

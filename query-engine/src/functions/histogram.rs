@@ -4,7 +4,7 @@
 //! bucket. Quantiles repair counts that fall: silently below 1e-12 of their sum, else with an info.
 //! Not here: native histograms.
 
-use super::{Arguments, CallContext, almost_equal, elementwise::at, rows, texts};
+use super::{Arguments, CallContext, almost_equal, drop_names, elementwise::at, texts};
 use crate::eval::annotations::Severity;
 use crate::eval::error::EvalError;
 use crate::eval::value::Row;
@@ -67,7 +67,7 @@ pub(super) fn quantile(
     });
     repairs.tell(args.span(1), ctx);
     debug_assert_eq!(call.args.len(), 2);
-    rows::drop_names(out, ctx.delayed_name_removal)
+    drop_names(out, ctx.delayed_name_removal)
 }
 
 /// `histogram_quantiles(v, "label", q, ...)`: several quantiles at once, told apart by a label.
@@ -94,7 +94,7 @@ pub(super) fn quantiles(
         }
     }
     repairs.tell(args.span(0), ctx);
-    rows::drop_names(out, ctx.delayed_name_removal)
+    drop_names(out, ctx.delayed_name_removal)
 }
 
 /// One row for each value that the quantile parameter takes over the steps.
@@ -136,7 +136,7 @@ pub(super) fn fraction(
         bucket_fraction(at(&lower, k), at(&upper, k), buckets)
     });
     debug_assert_eq!(call.args.len(), 3);
-    rows::drop_names(out, ctx.delayed_name_removal)
+    drop_names(out, ctx.delayed_name_removal)
 }
 
 fn warn_of_quantiles(q: &[f64], span: Span, ctx: &mut CallContext<'_>) {

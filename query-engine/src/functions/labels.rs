@@ -3,8 +3,9 @@
 //! Promise: patterns are RE2, anchored at both ends, dot matches newline; templates expand as Go's `Regexp.Expand` does; series that end with
 //! equal labels merge when they never meet at a step, else the evaluation fails.
 
-use super::{Arguments, rows};
+use super::Arguments;
 use crate::eval::error::EvalError;
+use crate::eval::rows::join_same_labels;
 use crate::eval::value::Row;
 use storage_engine::model::{LabelsBuilder, METRIC_NAME, translate_re2};
 
@@ -28,7 +29,7 @@ pub(super) fn label_replace(args: &mut Arguments) -> Result<Vec<Row>, EvalError>
         expand(&template, &captures, &mut text);
         set_label(row, &target, &text);
     }
-    rows::merge_equal(out)
+    join_same_labels(out)
 }
 
 pub(super) fn label_join(args: &mut Arguments) -> Result<Vec<Row>, EvalError> {
@@ -45,7 +46,7 @@ pub(super) fn label_join(args: &mut Arguments) -> Result<Vec<Row>, EvalError> {
         let text = values.join(&separator);
         set_label(row, &target, &text);
     }
-    rows::merge_equal(out)
+    join_same_labels(out)
 }
 
 fn set_label(row: &mut Row, name: &str, value: &str) {

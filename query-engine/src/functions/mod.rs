@@ -10,7 +10,6 @@ mod elementwise;
 mod histogram;
 mod labels;
 mod order;
-pub mod rows;
 mod scalars;
 pub mod texts;
 mod times;
@@ -22,6 +21,7 @@ pub use order::natural_cmp;
 
 use crate::eval::annotations::Annotations;
 use crate::eval::error::EvalError;
+use crate::eval::rows;
 use crate::eval::value::{Grid, Row, Value};
 use crate::parse::ast::{Call, Span};
 use storage_engine::model::TimestampMs;
@@ -61,35 +61,16 @@ impl CallContext<'_> {
     }
 }
 
-/// Does [`call`] know this function?
-pub fn is_supported(name: &str) -> bool {
-    elementwise::function(name).is_some()
-        || times::part(name).is_some()
-        || scalars::is_scalar_function(name)
-        || matches!(
-            name,
-            "round"
-                | "clamp"
-                | "clamp_min"
-                | "clamp_max"
-                | "timestamp"
-                | "vector"
-                | "absent"
-                | "label_replace"
-                | "label_join"
-                | "sort"
-                | "sort_desc"
-                | "sort_by_label"
-                | "sort_by_label_desc"
-                | "histogram_quantile"
-                | "histogram_quantiles"
-                | "histogram_fraction"
-                | "histogram_avg"
-                | "histogram_count"
-                | "histogram_sum"
-                | "histogram_stddev"
-                | "histogram_stdvar"
-        )
+/// What every function that changes the meaning of numbers does to the names of its results.
+fn drop_names(mut all: Vec<Row>, delayed: bool) -> Result<Vec<Row>, EvalError> {
+    for row in &mut all {
+        rows::drop_name(row, delayed);
+    }
+    if delayed {
+        Ok(all)
+    } else {
+        rows::join_same_labels(all)
+    }
 }
 
 /// Evaluates a call; `args` are its evaluated arguments in the order written.
@@ -98,23 +79,23 @@ pub fn call(call: &Call, args: Vec<Value>, ctx: &mut CallContext<'_>) -> Result<
     let name = call.func.name;
     if let Some(f) = elementwise::function(name) {
         let rows = elementwise::map(args.vector()?, f);
-        return rows::drop_names(rows, ctx.delayed_name_removal).map(Value::Vector);
+        return drop_names(rows, ctx.delayed_name_removal).map(Value::Vector);
     }
     if let Some(part) = times::part(name) {
         let rows = match args.next() {
             None => return Ok(times::of_steps(ctx, part)),
             Some(value) => elementwise::map(args.as_vector(value)?, |v| part.of_value(v)),
         };
-        return rows::drop_names(rows, ctx.delayed_name_removal).map(Value::Vector);
+        return drop_names(rows, ctx.delayed_name_removal).map(Value::Vector);
     }
     match name {
         "round" | "clamp" | "clamp_min" | "clamp_max" => {
             let rows = elementwise::with_scalars(name, &mut args)?;
-            rows::drop_names(rows, ctx.delayed_name_removal).map(Value::Vector)
+            drop_names(rows, ctx.delayed_name_removal).map(Value::Vector)
         }
         "timestamp" => {
             let rows = times::timestamps(args.vector()?, ctx.grid);
-            rows::drop_names(rows, ctx.delayed_name_removal).map(Value::Vector)
+            drop_names(rows, ctx.delayed_name_removal).map(Value::Vector)
         }
         "absent" => Ok(Value::Vector(absent::absent(call, args.vector()?, ctx))),
         "label_replace" => labels::label_replace(&mut args).map(Value::Vector),

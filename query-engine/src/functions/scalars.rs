@@ -5,14 +5,6 @@ use crate::eval::error::EvalError;
 use crate::eval::value::{Row, Value};
 use storage_engine::model::Labels;
 
-/// Names that [`call`] knows and that no vector function has.
-pub(super) fn is_scalar_function(name: &str) -> bool {
-    matches!(
-        name,
-        "time" | "pi" | "scalar" | "start" | "end" | "step" | "range" | "min_of" | "max_of"
-    )
-}
-
 pub(super) fn call(
     name: &str,
     args: &mut Arguments,

@@ -94,7 +94,8 @@ fn names_go_at_once_or_are_marked() {
         )]
     };
     let rows = vector(Run::new(false).call("abs", vec![Value::Vector(input())], 1));
-    assert_eq!(rows, vec![row(&[("a", "b")], &[Some(1.0)])]);
+    assert_eq!(rows[0].labels, row(&[("a", "b")], &[]).labels);
+    assert_eq!(rows[0].get(0), Some(1.0));
     let rows = vector(Run::new(true).call("abs", vec![Value::Vector(input())], 1));
     assert!(rows[0].drop_name);
     assert_eq!(rows[0].labels, input()[0].labels);
@@ -107,7 +108,8 @@ fn equal_rows_merge_or_fail() {
         row(&[(METRIC_NAME, "b")], &[None, Some(2.0)]),
     ];
     let rows = vector(Run::new(false).call("abs", vec![Value::Vector(apart.clone())], 2));
-    assert_eq!(rows, vec![row(&[], &[Some(1.0), Some(2.0)])]);
+    assert_eq!(rows.len(), 1);
+    assert_eq!((rows[0].get(0), rows[0].get(1)), (Some(1.0), Some(2.0)));
     let mut meeting = apart;
     meeting[0].put(1, 5.0);
     let error = Run::new(false).call("abs", vec![Value::Vector(meeting)], 2);

@@ -79,7 +79,7 @@ pub fn format_duration_ms(ms: i64) -> String {
     }
     for (name, unit, exact) in UNITS {
         let unit = unit.unsigned_abs();
-        if exact && rest % unit != 0 {
+        if exact && !rest.is_multiple_of(unit) {
             continue;
         }
         if rest / unit > 0 {

@@ -71,7 +71,7 @@ impl Config {
     /// Checks a text that stands (or would stand) in `path`.
     pub fn parse(text: &str, path: &Path) -> Result<Self, LoadError> {
         let locate = |problem: Problem| invalid(path, problem);
-        let dir = path.parent().unwrap_or(Path::new(""));
+        let dir = path.parent().unwrap_or_else(|| Path::new(""));
         let root = yaml::parse(text).map_err(locate)?;
         let mut document = Document::decode(&root).map_err(locate)?;
         if document.global.scrape_timeout.0 == 0 {
@@ -104,7 +104,7 @@ impl Config {
             for file in expand(Path::new(&pattern.0)) {
                 let mut jobs = load_jobs(&file, &document, &mut names)?;
                 for job in &mut jobs {
-                    job.resolve(file.parent().unwrap_or(Path::new("")));
+                    job.resolve(file.parent().unwrap_or_else(|| Path::new("")));
                 }
                 extra_jobs.append(&mut jobs);
             }

@@ -5,8 +5,11 @@
 
 use super::config::{SecretSource, TextSource, TlsConfig, TlsVersion};
 use super::fetch::FetchError;
+use rustls::CertificateError;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -118,7 +121,14 @@ fn build(config: &TlsConfig, material: &Material) -> Result<ClientConfig, FetchE
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate { provider }))
     } else {
-        builder.with_root_certificates(roots(material)?)
+        let roots = roots(material)?;
+        let chains = WebPkiServerVerifier::builder_with_provider(roots, provider)
+            .build()
+            .map_err(|e| refuse(e.to_string()))?;
+        let pinned = pinned_certificates(material);
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(VerifyChainOrPinned { chains, pinned }))
     };
     let (Some(cert), Some(key)) = (&material.cert, &material.key) else {
         return Ok(builder.with_no_client_auth());
@@ -160,6 +170,83 @@ fn roots(material: &Material) -> Result<Arc<RootCertStore>, FetchError> {
         ));
     }
     Ok(Arc::new(store))
+}
+
+/// The certificates of `ca`, byte for byte.
+fn pinned_certificates(material: &Material) -> Vec<CertificateDer<'static>> {
+    match &material.ca {
+        Some(pem) => CertificateDer::pem_slice_iter(pem).flatten().collect(),
+        None => Vec::new(),
+    }
+}
+
+/// The usual verification, and one exception that Go makes too: exporters often serve a self-signed certificate that
+/// says it is an authority, and the user names that very certificate as `ca_file`. It is then trusted for its names.
+#[derive(Debug)]
+struct VerifyChainOrPinned {
+    chains: Arc<WebPkiServerVerifier>,
+    pinned: Vec<CertificateDer<'static>>,
+}
+
+impl VerifyChainOrPinned {
+    /// Is this the refusal of an authority's certificate as a server's? It comes after the check of the validity period,
+    /// so what is left to check is the name.
+    fn is_authority_as_server(error: &rustls::Error) -> bool {
+        matches!(error, rustls::Error::InvalidCertificate(CertificateError::Other(other))
+            if other.to_string().contains("CaUsedAsEndEntity"))
+    }
+}
+
+impl ServerCertVerifier for VerifyChainOrPinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified = self.chains.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
+        match verified {
+            Err(error)
+                if Self::is_authority_as_server(&error)
+                    && self.pinned.iter().any(|pinned| pinned == end_entity) =>
+            {
+                let parsed = ParsedCertificate::try_from(end_entity)?;
+                verify_server_name(&parsed, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chains.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chains.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chains.supported_verify_schemes()
+    }
 }
 
 /// `insecure_skip_verify`: the handshake's signature is still checked, the certificate's chain and name are not.

@@ -163,12 +163,8 @@ async fn redirects_are_followed_within_bounds_and_keep_secrets_home() {
     assert_eq!(error.to_string(), "server returned HTTP status 302 Found");
 }
 
-#[tokio::test]
-async fn tls_trusts_what_it_is_told_to() {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed(vec!["localhost".to_owned(), "other.example".to_owned()])
-            .unwrap();
-    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+async fn tls_server(cert: &rcgen::Certificate, key: &rcgen::KeyPair) -> TargetServer {
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -176,7 +172,50 @@ async fn tls_trusts_what_it_is_told_to() {
         .with_no_client_auth()
         .with_single_cert(vec![cert.der().clone()], key)
         .unwrap();
-    let server = TargetServer::start_tls(TlsAcceptor::from(Arc::new(config))).await;
+    TargetServer::start_tls(TlsAcceptor::from(Arc::new(config))).await
+}
+
+#[tokio::test]
+async fn a_self_signed_authority_may_be_the_server_itself() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let cert = params.self_signed(&key).unwrap();
+    let server = tls_server(&cert, &key).await;
+    server.reply(text("own 1\n"));
+    let by_name = format!("https://localhost:{}/metrics", server.port());
+    let by_address = format!("https://{}/metrics", server.address());
+    let trusting = |pem: String| HttpClientConfig {
+        tls: TlsConfig {
+            ca: Some(TextSource::Inline(pem)),
+            ..TlsConfig::default()
+        },
+        ..HttpClientConfig::default()
+    };
+    assert_eq!(
+        get(trusting(cert.pem()), &by_name).await.unwrap(),
+        "own 1\n"
+    );
+    let error = get(trusting(cert.pem()), &by_address)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("not valid for name"),
+        "the name still counts: {error}"
+    );
+    let stranger = params
+        .self_signed(&rcgen::KeyPair::generate().unwrap())
+        .unwrap();
+    assert!(get(trusting(stranger.pem()), &by_name).await.is_err());
+}
+
+#[tokio::test]
+async fn tls_trusts_what_it_is_told_to() {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(vec!["localhost".to_owned(), "other.example".to_owned()])
+            .unwrap();
+    let server = tls_server(&cert, &signing_key).await;
     server.reply(text("secure 1\n"));
     let by_name = format!("https://localhost:{}/metrics", server.port());
     let by_address = format!("https://{}/metrics", server.address());

@@ -514,7 +514,11 @@ impl Coordinator<'_> {
                 "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {}",
                 go_quote(metric.as_bytes())
             );
-            let span = call.args.first().map_or(call.span, Expr::span);
+            // Prometheus has put the subquery's result in the place of the argument by now: it points at the start of the query.
+            let span = match call.args.first().map(Expr::bare) {
+                Some(Expr::Subquery(_)) | None => Span::default(),
+                Some(arg) => arg.span(),
+            };
             self.annotations.add(Severity::Info, text, span);
         }
     }

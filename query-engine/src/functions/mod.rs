@@ -125,7 +125,7 @@ impl Arguments {
     fn new(call: &Call, values: Vec<Value>) -> Self {
         Arguments {
             name: call.func.name,
-            spans: call.args.iter().map(|a| a.span()).collect(),
+            spans: call.args.iter().map(|a| a.bare().span()).collect(),
             call_span: call.span,
             values: values.into_iter(),
             taken: 0,

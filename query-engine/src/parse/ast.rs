@@ -440,6 +440,15 @@ impl AggregateOp {
 }
 
 impl Expr {
+    /// The expression inside any parentheses.
+    pub fn bare(&self) -> &Expr {
+        let mut expr = self;
+        while let Expr::Paren(p) = expr {
+            expr = &p.expr;
+        }
+        expr
+    }
+
     /// The expressions directly inside, in the order they are written; durations are not among them, and the selector of a
     /// [`MatrixSelector`] is part of it.
     pub fn children(&self) -> Vec<&Expr> {

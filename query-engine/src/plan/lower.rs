@@ -284,16 +284,16 @@ impl<'a> Lowering<'a, '_> {
         let name = call.func.name;
         let value_type = call.func.return_type;
         if name == "timestamp"
-            && let Some(Expr::Vector(selector)) = call.args.first().map(bare)
+            && let Some(Expr::Vector(selector)) = call.args.first().map(Expr::bare)
         {
             return self.sample_timestamps(selector);
         }
         let time_dependent = TIME_DEPENDENT.contains(&name);
-        let ranged = call.args.iter().map(bare).position(is_range);
+        let ranged = call.args.iter().map(Expr::bare).position(is_range);
         let mut scalars = Vec::new();
         let mut source = None;
         for (i, arg) in call.args.iter().enumerate() {
-            let arg = bare(arg);
+            let arg = arg.bare();
             if Some(i) == ranged {
                 source = Some(match arg {
                     Expr::Matrix(m) => RangeSource::Selector(&m.selector, self.range(m)?),
@@ -340,7 +340,8 @@ impl<'a> Lowering<'a, '_> {
         source: RangeSource<'a>,
         mut inputs: Vec<usize>,
     ) -> Result<usize, PlanError> {
-        let notes = call.args.first().map_or(call.span, Expr::span);
+        // As in Prometheus, parentheses around an argument are not part of it.
+        let notes = call.args.first().map_or(call.span, |a| a.bare().span());
         let Some(kernel) = range_kernel(call.func.name) else {
             // The evaluator answers with the name of the function it does not know.
             return Ok(self.push(Op::Call { call }, inputs, call.func.return_type));
@@ -482,15 +483,6 @@ impl<'a> Lowering<'a, '_> {
 enum RangeSource<'a> {
     Selector(&'a VectorSelector, i64),
     Subquery(usize, SubqueryWindow),
-}
-
-/// The expression inside any parentheses.
-fn bare(expr: &Expr) -> &Expr {
-    let mut expr = expr;
-    while let Expr::Paren(p) = expr {
-        expr = &p.expr;
-    }
-    expr
 }
 
 fn is_range(expr: &Expr) -> bool {

@@ -10,7 +10,7 @@ use super::annotations::{Annotations, Severity};
 use super::error::EvalError;
 use super::text::go_g;
 use super::value::{Row, Value};
-use crate::parse::ast::{AggregateExpr, AggregateOp, Expr, Span};
+use crate::parse::ast::{AggregateExpr, AggregateOp, Span};
 use hashbrown::HashMap;
 use storage_engine::model::{Labels, METRIC_NAME};
 
@@ -26,7 +26,7 @@ pub(crate) fn run(
     count: usize,
     annotations: &mut Annotations,
 ) -> Result<Vec<Row>, EvalError> {
-    let span = expr.param.as_ref().map_or(expr.span, Expr::span);
+    let span = expr.param.as_ref().map_or(expr.span, |p| p.bare().span());
     if expr.op == AggregateOp::CountValues {
         let Some(Value::String(label)) = param else {
             return Err(EvalError::execution("count_values needs a label name"));

@@ -1,7 +1,7 @@
 //! Aggregations over hand-made rows: ties, NaN, compensation, varying parameters.
 
 use super::*;
-use crate::parse::ast::NumberLiteral;
+use crate::parse::ast::{Expr, NumberLiteral};
 
 const NAN: f64 = f64::NAN;
 

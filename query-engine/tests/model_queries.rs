@@ -83,13 +83,12 @@ fn selector(random: &mut Random) -> String {
         "{__name__=~\"a_total|b\"}",
         "missing",
     ]);
-    let with = if name.starts_with('{') {
+    if name.starts_with('{') {
         name.to_owned()
     } else {
         let matcher = random.pick(&["", "", "{job=\"x\"}", "{instance!=\"1\"}", "{job=~\"x|y\"}"]);
         format!("{name}{matcher}")
-    };
-    with
+    }
 }
 
 fn modifiers(random: &mut Random) -> &'static str {

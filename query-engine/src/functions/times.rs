@@ -46,7 +46,15 @@ impl Part {
     }
 
     fn of(self, seconds: i64) -> f64 {
-        let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+        // Go counts seconds from the year -292277022399 in 64 unsigned bits: what lies before that comes out far in the future.
+        let seconds = if seconds < -GO_SECONDS_BEFORE_EPOCH {
+            i128::from(seconds) + (1 << 64)
+        } else {
+            i128::from(seconds)
+        };
+        let second = seconds.rem_euclid(86_400) as i64;
+        // The quotient of 65 bits and 86,400 fits into 64 bits.
+        let days = seconds.div_euclid(86_400) as i64;
         let date = Date::of_day(days);
         let value = match self {
             Part::Minute => second / 60 % 60,
@@ -76,6 +84,8 @@ struct Date {
     day: i64,
 }
 
+/// From Go's earliest year to the epoch.
+const GO_SECONDS_BEFORE_EPOCH: i64 = 9_223_371_966_579_724_800;
 /// Days in 400 years.
 const ERA_DAYS: i64 = 146_097;
 /// Days from 1 March of year 0 to the epoch.

@@ -50,11 +50,11 @@ impl Bench {
             .await;
     }
 
-    /// A job with the test's target, scraped ten times a second.
+    /// A job with the test's target, scraped five times a second.
     fn job(&self) -> ScrapeConfig {
         ScrapeConfig {
-            interval: Duration::from_millis(100),
-            timeout: Duration::from_millis(100),
+            interval: Duration::from_millis(200),
+            timeout: Duration::from_millis(200),
             static_configs: vec![StaticConfig {
                 targets: vec![self.server.address()],
                 labels: Vec::new(),

@@ -35,7 +35,7 @@ async fn a_page_becomes_series_with_target_labels_and_report_series() {
         assert_eq!(b.last("scrape_samples_post_metric_relabeling"), Some(4.0));
         let added = b.store.values(&b.series("scrape_series_added"));
         assert_eq!(added.get(..3), Some(&[4.0, 0.0, 0.0][..]));
-        assert!(b.last("scrape_duration_seconds").is_some_and(|d| d > 0.0 && d < 0.1));
+        assert!(b.last("scrape_duration_seconds").is_some_and(|d| d > 0.0 && d < 0.2));
         assert!(b.last("scrape_timeout_seconds").is_none());
         assert_eq!(b.store.labels_sent(), 9, "labels are sent once");
         // All samples of a scrape have one timestamp; scrapes are an interval apart.
@@ -47,7 +47,7 @@ async fn a_page_becomes_series_with_target_labels_and_report_series() {
         assert_eq!(target.health, Health::Up);
         assert_eq!(target.last_error, "");
         assert_eq!(target.scrape_url, format!("http://{}/metrics", b.server.address()));
-        assert_eq!((target.scrape_interval.as_str(), target.scrape_timeout.as_str()), ("100ms", "100ms"));
+        assert_eq!((target.scrape_interval.as_str(), target.scrape_timeout.as_str()), ("200ms", "200ms"));
         let metadata = b.manager.metadata().remove(0);
         assert_eq!(metadata.metadata.len(), 1);
         assert_eq!(metadata.metadata[0].metric_type, MetricType::Counter);
@@ -56,7 +56,7 @@ async fn a_page_becomes_series_with_target_labels_and_report_series() {
         let stats = b.manager.pool_stats().remove(0);
         assert_eq!((stats.targets, stats.discovered_targets, stats.metadata_entries), (1, 1, 1));
         assert_eq!(b.server.connections(), 1, "the connection is kept");
-        assert!(b.manager.counters().interval_lengths()["100ms"].count >= 2);
+        assert!(b.manager.counters().interval_lengths()["200ms"].count >= 2);
     })
     .await;
 }
@@ -77,7 +77,7 @@ async fn requests_look_like_prometheus() {
             format!("\r\nhost: {}\r\n", b.server.address()),
             "\r\naccept: application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2\r\n".to_owned(),
             "\r\naccept-encoding: gzip\r\n".to_owned(),
-            "\r\nx-prometheus-scrape-timeout-seconds: 0.1\r\n".to_owned(),
+            "\r\nx-prometheus-scrape-timeout-seconds: 0.2\r\n".to_owned(),
             format!("\r\nuser-agent: ferula/{}\r\n", env!("CARGO_PKG_VERSION")),
         ] {
             assert!(head.contains(&line), "{line:?} is not in {head}");
@@ -250,7 +250,7 @@ async fn sample_limit_fails_the_scrape_and_counts_all_samples() {
         assert_eq!(b.last("scrape_samples_scraped"), Some(4.0));
         assert_eq!(b.last("scrape_samples_post_metric_relabeling"), Some(3.0));
         assert_eq!(b.last("scrape_sample_limit"), Some(2.0));
-        assert_eq!(b.last("scrape_timeout_seconds"), Some(0.1));
+        assert_eq!(b.last("scrape_timeout_seconds"), Some(0.2));
         assert_eq!(b.last("scrape_body_size_bytes"), Some(22.0));
         assert!(
             b.manager

@@ -177,7 +177,7 @@ async fn a_shut_down_writes_no_markers() {
         b.apply(b.job());
         b.wait_for("samples", || b.last("a") == Some(1.0)).await;
         b.manager.shut_down();
-        sleep(Duration::from_millis(500)).await;
+        sleep(Duration::from_millis(900)).await;
         assert_eq!(b.last("a"), Some(1.0));
         assert_eq!(b.last("up"), Some(1.0));
     })

@@ -2,8 +2,15 @@
 //!
 //! The binary `ferula` is a thin `main` over [`app`]. Not here: storage, decoding, evaluation.
 
+pub mod api;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod http;
 pub mod limits;
 pub mod logging;
+pub mod query_slots;
+pub mod self_metrics;
+pub mod services;
+pub mod start;
+pub mod worker;

@@ -27,3 +27,8 @@ pub const OPEN_FILES_WANTED: u64 = 1 << 20;
 
 /// How long stopping workers may take before the process goes on to close the store without them.
 pub const SHUTDOWN_DRAIN_MAX: std::time::Duration = std::time::Duration::from_secs(15);
+
+/// Longest compressed body of a remote-write request; a longer one is refused with 413.
+pub const WRITE_BODY_BYTES_MAX: usize = 32 << 20;
+/// Longest decompressed body of a remote-write request, as Prometheus; a longer one is refused with 400 before memory is taken.
+pub const WRITE_DECODED_BYTES_MAX: usize = 32 << 20;

@@ -29,7 +29,13 @@ fn main() -> ExitCode {
         }
     };
     gateway::logging::init(flags.log_level, flags.log_format);
-    ExitCode::SUCCESS
+    match gateway::start::run(flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(err = %error, "Error starting the server");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// To standard output; a reader that went away is no reason to fail.

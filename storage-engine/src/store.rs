@@ -258,6 +258,12 @@ impl Store {
         }
     }
 
+    /// Log records that this start found damaged and lost, over all shards.
+    pub fn log_records_lost(&self) -> u64 {
+        let lost = |s: &ShardHandle| s.progress.records_lost.load(Ordering::Relaxed);
+        self.shards.iter().map(lost).sum()
+    }
+
     /// Number of shards; fixed for the life of the directory.
     pub fn shard_count(&self) -> usize {
         self.shards.len()

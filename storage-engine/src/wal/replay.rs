@@ -31,6 +31,8 @@ pub struct ReplayProgress {
     pub bytes_total: AtomicU64,
     /// Bytes read so far.
     pub bytes_done: AtomicU64,
+    /// Records lost to damage.
+    pub records_lost: AtomicU64,
 }
 
 /// Records that are gone although they had been durable.
@@ -263,6 +265,7 @@ impl Replay<'_> {
         for damage in &self.replayed.damage {
             let lost = damage.lsn_last - damage.lsn_first + 1;
             self.replayed.records_lost += lost;
+            self.progress.records_lost.fetch_add(lost, Ordering::Relaxed);
             let path = self.place.segment_path(damage.sequence);
             tracing::error!(
                 path = %path.display(), before_offset = damage.offset, records = lost,

@@ -1,0 +1,262 @@
+//! `query`, `query_range`, `format_query`, `parse_query`.
+
+use super::json::{push_labels, push_sample};
+use super::params::{limit_param, parse_duration, parse_time, time_param};
+use crate::http::request::{Form, Request};
+use crate::http::respond::{ApiData, ApiError, ErrorType, push_json_string};
+use crate::limits::FORM_BYTES_MAX;
+use crate::worker::Worker;
+use query_engine::engine::QueryRequest;
+use query_engine::eval::budget::CancelToken;
+use query_engine::result::{QueryError, QueryOutput, QueryValue};
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Most points per series that a range query may ask for.
+const POINTS_PER_SERIES_MAX: i64 = 11_000;
+
+pub(crate) fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
+}
+
+pub(super) async fn form_of(request: &mut Request) -> Result<Form, ApiError> {
+    let error = |e| ApiError::bad_data(format!("error parsing form values: {e}"));
+    request.form(FORM_BYTES_MAX).await.map_err(error)
+}
+
+/// Cancels the query when the request's future is dropped: the client went away.
+struct CancelOnDrop(CancelToken);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+fn api_error(error: QueryError) -> ApiError {
+    let text = error.to_string();
+    match error {
+        QueryError::Parse(_) | QueryError::Invalid(_) => ApiError::parameter("query", text),
+        QueryError::Canceled => ApiError::new(ErrorType::Canceled, text),
+        QueryError::Timeout => ApiError::new(ErrorType::Timeout, text),
+        QueryError::Storage(_) => ApiError::new(ErrorType::Internal, text),
+        _ => ApiError::new(ErrorType::Execution, text),
+    }
+}
+
+struct Asked {
+    text: String,
+    start_ms: i64,
+    end_ms: i64,
+    step_ms: i64,
+    lookback_delta_ms: Option<i64>,
+    timeout: Duration,
+    limit: usize,
+    stats: bool,
+}
+
+fn options(worker: &Worker, form: &Form) -> Result<(Duration, Option<i64>), ApiError> {
+    let mut timeout = worker.app.query_timeout();
+    if !form.value("timeout").is_empty() {
+        let ms = parse_duration(form.value("timeout"))
+            .map_err(|e| ApiError::parameter("timeout", e))?;
+        timeout = timeout.min(Duration::from_millis(ms.max(0) as u64));
+    }
+    let lookback = match form.value("lookback_delta") {
+        "" => None,
+        text => Some(parse_duration(text).map_err(|e| {
+            ApiError::bad_data(format!("error parsing lookback delta duration: {e}"))
+        })?),
+    };
+    Ok((timeout, lookback.filter(|ms| *ms > 0)))
+}
+
+/// `/api/v1/query`.
+pub async fn instant(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData, ApiError> {
+    let form = form_of(&mut request).await?;
+    let limit = limit_param(&form)?;
+    let at = time_param(&form, "time", now_ms())?;
+    let (timeout, lookback_delta_ms) = options(worker, &form)?;
+    let asked = Asked {
+        text: form.value("query").to_owned(),
+        start_ms: at,
+        end_ms: at,
+        step_ms: 0,
+        lookback_delta_ms,
+        timeout,
+        limit,
+        stats: !form.value("stats").is_empty(),
+    };
+    evaluate(worker, asked).await
+}
+
+/// `/api/v1/query_range`.
+pub async fn range(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData, ApiError> {
+    let form = form_of(&mut request).await?;
+    let limit = limit_param(&form)?;
+    let time = |name| parse_time(form.value(name)).map_err(|e| ApiError::parameter(name, e));
+    let (start_ms, end_ms) = (time("start")?, time("end")?);
+    if end_ms < start_ms {
+        let text = "end timestamp must not be before start time";
+        return Err(ApiError::parameter("end", text));
+    }
+    let step_ms =
+        parse_duration(form.value("step")).map_err(|e| ApiError::parameter("step", e))?;
+    if step_ms <= 0 {
+        let text = "zero or negative query resolution step widths are not accepted. Try a positive integer";
+        return Err(ApiError::parameter("step", text));
+    }
+    if (end_ms - start_ms) / step_ms > POINTS_PER_SERIES_MAX {
+        return Err(ApiError::bad_data(
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
+        ));
+    }
+    let (timeout, lookback_delta_ms) = options(worker, &form)?;
+    let asked = Asked {
+        text: form.value("query").to_owned(),
+        start_ms,
+        end_ms,
+        step_ms,
+        lookback_delta_ms,
+        timeout,
+        limit,
+        stats: !form.value("stats").is_empty(),
+    };
+    evaluate(worker, asked).await
+}
+
+async fn evaluate(worker: &Rc<Worker>, asked: Asked) -> Result<ApiData, ApiError> {
+    let started = Instant::now();
+    let queries = &worker.services.queries;
+    let running = queries.begin();
+    let cancel = CancelToken::default();
+    let _guard = CancelOnDrop(cancel.clone());
+    let request = QueryRequest {
+        text: &asked.text,
+        start_ms: asked.start_ms,
+        end_ms: asked.end_ms,
+        step_ms: asked.step_ms,
+        lookback_delta_ms: asked.lookback_delta_ms,
+        cancel: cancel.clone(),
+    };
+    let engine = worker.services.engine.load_full();
+    let work = async {
+        let _slot = queries.slot().await;
+        queries.queue_time.observe(started.elapsed().as_secs_f64());
+        let evaluation = Instant::now();
+        let outcome = engine.query(&*worker.services.store, &request).await;
+        queries.inner_eval_time.observe(evaluation.elapsed().as_secs_f64());
+        outcome
+    };
+    let mut work = std::pin::pin!(work);
+    let outcome = tokio::select! {
+        outcome = work.as_mut() => outcome,
+        () = tokio::time::sleep(asked.timeout) => {
+            cancel.time_out();
+            match tokio::time::timeout(CANCEL_GRACE, work).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(QueryError::Timeout),
+            }
+        }
+    };
+    drop(running);
+    let mut output = outcome.map_err(api_error)?;
+    let truncated = asked.limit > 0 && truncate(&mut output.value, asked.limit);
+    let sorting = Instant::now();
+    let mut data = render(&output, asked.stats, started.elapsed());
+    queries.result_sort_time.observe(sorting.elapsed().as_secs_f64());
+    if truncated {
+        data.warnings.push("results truncated due to limit".to_owned());
+    }
+    Ok(data)
+}
+
+/// How long a query may take to notice that it was cancelled.
+const CANCEL_GRACE: Duration = Duration::from_secs(1);
+
+fn truncate(value: &mut QueryValue, limit: usize) -> bool {
+    match value {
+        QueryValue::Vector(rows) if rows.len() > limit => {
+            rows.truncate(limit);
+            true
+        }
+        QueryValue::Matrix(rows) if rows.len() > limit => {
+            rows.truncate(limit);
+            true
+        }
+        _ => false,
+    }
+}
+
+fn render(output: &QueryOutput, stats: bool, took: Duration) -> ApiData {
+    let mut json = String::from("{\"resultType\":\"");
+    match &output.value {
+        QueryValue::Scalar(at, value) => {
+            json.push_str("scalar\",\"result\":");
+            push_sample(&mut json, *at, *value);
+        }
+        QueryValue::String(at, bytes) => {
+            json.push_str("string\",\"result\":[");
+            super::json::push_timestamp(&mut json, *at);
+            json.push(',');
+            push_json_string(&mut json, &String::from_utf8_lossy(bytes));
+            json.push(']');
+        }
+        QueryValue::Vector(rows) => {
+            json.push_str("vector\",\"result\":[");
+            for (i, (labels, at, value)) in rows.iter().enumerate() {
+                json.push_str(if i > 0 { ",{\"metric\":" } else { "{\"metric\":" });
+                push_labels(&mut json, labels);
+                json.push_str(",\"value\":");
+                push_sample(&mut json, *at, *value);
+                json.push('}');
+            }
+            json.push(']');
+        }
+        QueryValue::Matrix(rows) => {
+            json.push_str("matrix\",\"result\":[");
+            for (i, row) in rows.iter().enumerate() {
+                json.push_str(if i > 0 { ",{\"metric\":" } else { "{\"metric\":" });
+                push_labels(&mut json, &row.labels);
+                json.push_str(",\"values\":[");
+                for (k, (at, value)) in row.timestamps.iter().zip(&row.values).enumerate() {
+                    if k > 0 {
+                        json.push(',');
+                    }
+                    push_sample(&mut json, *at, *value);
+                }
+                json.push_str("]}");
+            }
+            json.push(']');
+        }
+    }
+    if stats {
+        let seconds = took.as_secs_f64();
+        json.push_str(&format!(
+            ",\"stats\":{{\"timings\":{{\"evalTotalTime\":{seconds},\"resultSortTime\":0,\"queryPreparationTime\":0,\"innerEvalTime\":{seconds},\"execQueueTime\":0,\"execTotalTime\":{seconds}}},\"samples\":{{\"totalQueryableSamples\":{},\"peakSamples\":{}}}}}",
+            output.stats.samples_total, output.stats.samples_peak
+        ));
+    }
+    json.push('}');
+    ApiData { json, warnings: output.warnings.clone(), infos: output.infos.clone() }
+}
+
+/// `/api/v1/format_query`.
+pub async fn format(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData, ApiError> {
+    let form = form_of(&mut request).await?;
+    let engine = worker.services.engine.load();
+    let expr = query_engine::parse::parse(form.value("query"), &engine.options().parser)
+        .map_err(|e| ApiError::parameter("query", e))?;
+    let mut json = String::new();
+    push_json_string(&mut json, &query_engine::parse::prettify(&expr));
+    Ok(ApiData::json(json))
+}
+
+/// `/api/v1/parse_query`.
+pub async fn parse(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData, ApiError> {
+    let form = form_of(&mut request).await?;
+    let engine = worker.services.engine.load();
+    let expr = query_engine::parse::parse(form.value("query"), &engine.options().parser)
+        .map_err(|e| ApiError::parameter("query", e))?;
+    Ok(ApiData::json(query_engine::parse::ast_json(&expr)))
+}

@@ -1,0 +1,309 @@
+//! `status/*`, `/metrics`, `/version`, the root page, and the answers of rooms that hold nothing yet (rules, alerts, Alertmanagers).
+
+use super::json::string_list;
+use crate::http::request::{Form, Request};
+use crate::http::respond::{ApiData, ApiError, ErrorType, Response, content, push_json_string};
+use crate::self_metrics::{Exposition, write_process_metrics};
+use crate::services::WriteCounters;
+use crate::worker::Worker;
+use std::rc::Rc;
+use storage_engine::shard::{Cardinality, ShardStats};
+
+/// The version of Prometheus whose API and language we speak; clients switch features on it.
+pub const PROMETHEUS_VERSION: &str = "3.14.0";
+/// Entries of each list of `status/tsdb` without `limit`, and the most that `limit` may ask for.
+const TSDB_ENTRIES_DEFAULT: usize = 10;
+const TSDB_ENTRIES_MAX: usize = 10_000;
+
+/// What `/version` and `status/buildinfo` say.
+pub fn build_info_json() -> String {
+    format!(
+        "{{\"version\":\"{PROMETHEUS_VERSION}\",\"revision\":\"ferula-{}\",\"branch\":\"main\",\"buildUser\":\"\",\"buildDate\":\"\",\"goVersion\":\"\"}}",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// `status/buildinfo`.
+pub fn build_info() -> Result<ApiData, ApiError> {
+    Ok(ApiData::json(build_info_json()))
+}
+
+/// The page at `/`: what this is and where to go, without any script.
+pub fn root_page() -> &'static str {
+    include_str!("root.html")
+}
+
+/// `status/config`.
+pub fn config(worker: &Worker) -> Result<ApiData, ApiError> {
+    let mut json = String::from("{\"yaml\":");
+    push_json_string(&mut json, &worker.services.config_yaml.load());
+    json.push('}');
+    Ok(ApiData::json(json))
+}
+
+/// `status/flags`.
+pub fn flags(worker: &Worker) -> Result<ApiData, ApiError> {
+    let mut json = String::from("{");
+    for (i, (name, value)) in worker.app.flags().map.iter().enumerate() {
+        if i > 0 {
+            json.push(',');
+        }
+        push_json_string(&mut json, name);
+        json.push(':');
+        push_json_string(&mut json, value);
+    }
+    json.push('}');
+    Ok(ApiData::json(json))
+}
+
+fn rfc3339(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| String::new(), |t| t.to_string())
+}
+
+fn start_time_ms(worker: &Worker) -> i64 {
+    let since = worker.app.start_time().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |d| d.as_millis() as i64)
+}
+
+/// `status/runtimeinfo`.
+pub fn runtime_info(worker: &Worker) -> Result<ApiData, ApiError> {
+    let app = &worker.app;
+    let directory = std::env::current_dir().map_or_else(|_| String::new(), |d| d.display().to_string());
+    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let info = serde_json::json!({
+        "startTime": rfc3339(start_time_ms(worker)),
+        "CWD": directory,
+        "hostname": hostname.trim(),
+        "serverTime": rfc3339(super::query::now_ms()),
+        "reloadConfigSuccess": app.reload_state().is_successful(),
+        "lastConfigTime": rfc3339(app.reload_state().success_time_ms()),
+        "corruptionCount": worker.services.store.log_records_lost(),
+        "goroutineCount": 0,
+        "GOMAXPROCS": worker.services.store.shard_count(),
+        "GOMEMLIMIT": 0,
+        "GOGC": "",
+        "GODEBUG": "",
+        "storageRetention": "unlimited",
+    });
+    Ok(ApiData::json(info.to_string()))
+}
+
+/// `status/walreplay`: answers while the log is being replayed.
+pub fn wal_replay(worker: &Worker) -> Result<ApiData, ApiError> {
+    let progress = worker.services.store.replay_progress();
+    Ok(ApiData::json(format!(
+        "{{\"min\":0,\"max\":{},\"current\":{}}}",
+        progress.bytes_total, progress.bytes_done
+    )))
+}
+
+/// `status/tsdb`.
+pub async fn tsdb(worker: &Rc<Worker>, request: &Request) -> Result<ApiData, ApiError> {
+    let form = Form::from_query(&request.query);
+    let limit = match form.value("limit") {
+        "" => TSDB_ENTRIES_DEFAULT,
+        text => match text.parse::<usize>() {
+            Ok(limit) if (1..=TSDB_ENTRIES_MAX).contains(&limit) => limit,
+            _ => {
+                let text = format!("limit must be a positive number and at most {TSDB_ENTRIES_MAX}");
+                return Err(ApiError::bad_data(text));
+            }
+        },
+    };
+    let all = super::cardinality::gather(&*worker.services.store)
+        .await
+        .map_err(|e| ApiError::new(ErrorType::Internal, e))?;
+    let list = |entries: Vec<(String, u64)>| {
+        let items: Vec<_> = entries
+            .into_iter()
+            .map(|(name, value)| serde_json::json!({"name": name, "value": value}))
+            .collect();
+        serde_json::Value::Array(items)
+    };
+    let of_names = |count: fn(&storage_engine::shard::LabelNameCardinality) -> u64| {
+        all.names.iter().map(|(n, c)| (n.clone(), count(c))).collect()
+    };
+    let stats = worker.services.store.stats();
+    let sum = |field: fn(&ShardStats) -> u64| stats.iter().map(field).sum::<u64>();
+    let info = serde_json::json!({
+        "headStats": {
+            "numSeries": all.series,
+            "numLabelPairs": all.label_pairs(),
+            "chunkCount": all.chunks,
+            "minTime": all.time_min.unwrap_or(i64::MAX),
+            "maxTime": all.time_max.unwrap_or(i64::MIN),
+        },
+        "seriesCountByMetricName": list(Cardinality::largest(&all.metrics, limit)),
+        "labelValueCountByLabelName":
+            list(Cardinality::largest(&of_names(|c| c.values.len() as u64), limit)),
+        "memoryInBytesByLabelName": list(Cardinality::largest(&of_names(|c| c.bytes), limit)),
+        "seriesCountByLabelValuePair": list(Cardinality::largest(&all.pairs, limit)),
+        "memoryBytes": {
+            "index": sum(|s| s.index_bytes),
+            "series": sum(|s| s.series_bytes),
+            "openChunks": sum(|s| s.open_chunk_bytes),
+            "sealedChunks": sum(|s| s.sealed_chunk_bytes),
+        },
+    });
+    Ok(ApiData::json(info.to_string()))
+}
+
+/// `alertmanagers`: none are notified by this version.
+pub fn no_alertmanagers() -> Result<ApiData, ApiError> {
+    Ok(ApiData::json("{\"activeAlertmanagers\":[],\"droppedAlertmanagers\":[]}".to_owned()))
+}
+
+/// `rules`: none are evaluated by this version.
+pub fn no_rules() -> Result<ApiData, ApiError> {
+    Ok(ApiData::json("{\"groups\":[]}".to_owned()))
+}
+
+/// `alerts`: none are evaluated by this version.
+pub fn no_alerts() -> Result<ApiData, ApiError> {
+    Ok(ApiData::json(format!("{{\"alerts\":{}}}", string_list::<&str>([]))))
+}
+
+/// `/metrics`.
+pub fn metrics(worker: &Worker) -> Response {
+    let app = &worker.app;
+    let mut page = Exposition::default();
+    page.gauge(
+        "prometheus_build_info",
+        "A metric with a constant '1' value labeled by version, revision and branch.",
+    )
+    .sample(
+        &[
+            ("version", PROMETHEUS_VERSION),
+            ("revision", concat!("ferula-", env!("CARGO_PKG_VERSION"))),
+            ("branch", "main"),
+            ("goversion", ""),
+        ],
+        1.0,
+    );
+    page.gauge("ferula_build_info", "A metric with a constant '1' value labeled by version and runtime.")
+        .sample(&[("version", env!("CARGO_PKG_VERSION")), ("runtime", worker.services.store.runtime_name())], 1.0);
+    page.one_gauge(
+        "prometheus_config_last_reload_successful",
+        "Whether the last configuration reload attempt was successful.",
+        f64::from(u8::from(app.reload_state().is_successful())),
+    );
+    page.one_gauge(
+        "prometheus_config_last_reload_success_timestamp_seconds",
+        "Timestamp of the last successful configuration reload.",
+        app.reload_state().success_time_ms() as f64 / 1000.0,
+    );
+    page.one_gauge(
+        "prometheus_ready",
+        "Whether Prometheus startup was fully completed and the server is ready for normal operation.",
+        f64::from(u8::from(app.is_ready())),
+    );
+    write_storage(&mut page, &worker.services.store.stats());
+    page.one_counter(
+        "prometheus_tsdb_wal_corruptions_total",
+        "Total number of WAL corruptions.",
+        worker.services.store.log_records_lost() as f64,
+    );
+    worker.services.queries.write(&mut page);
+    worker.http.write(&mut page);
+    write_receiver(&mut page, &worker.services.writes);
+    super::targets::write_metrics(&mut page, &worker.services.scrape);
+    write_process_metrics(&mut page, start_time_ms(worker) as f64 / 1000.0);
+    content(200, "text/plain; version=0.0.4; charset=utf-8", page.finish())
+}
+
+fn write_storage(page: &mut Exposition, stats: &[ShardStats]) {
+    let sum = |field: fn(&ShardStats) -> u64| stats.iter().map(field).sum::<u64>() as f64;
+    page.one_gauge(
+        "prometheus_tsdb_head_series",
+        "Total number of series in the head block.",
+        sum(|s| s.series),
+    );
+    page.one_counter(
+        "prometheus_tsdb_head_series_created_total",
+        "Total number of series created in the head",
+        sum(|s| s.series_created),
+    );
+    page.one_gauge(
+        "prometheus_tsdb_head_chunks",
+        "Total number of chunks in the head block.",
+        sum(|s| s.chunks),
+    );
+    page.counter("prometheus_tsdb_head_samples_appended_total", "Total number of appended samples.")
+        .sample(&[("type", "float")], sum(|s| s.samples_stored));
+    page.counter(
+        "prometheus_tsdb_out_of_order_samples_total",
+        "Total number of out of order samples ingestion failed attempts due to out of order being disabled.",
+    )
+    .sample(&[("type", "float")], sum(|s| s.rejected_out_of_order));
+    page.counter(
+        "prometheus_tsdb_out_of_bound_samples_total",
+        "Total number of out of bound samples ingestion failed attempts with out of order support disabled.",
+    )
+    .sample(&[("type", "float")], sum(|s| s.rejected_out_of_bounds));
+    let min = stats.iter().filter_map(|s| s.time_min).min();
+    let max = stats.iter().filter_map(|s| s.time_max).max();
+    page.one_gauge(
+        "prometheus_tsdb_head_min_time",
+        "Minimum time bound of the head block. The unit is decided by the library consumer.",
+        min.map_or(0.0, |t| t as f64),
+    );
+    page.one_gauge(
+        "prometheus_tsdb_head_max_time",
+        "Maximum timestamp of the head block. The unit is decided by the library consumer.",
+        max.map_or(0.0, |t| t as f64),
+    );
+    page.one_gauge(
+        "prometheus_tsdb_lowest_timestamp_seconds",
+        "Lowest timestamp value stored in the database.",
+        min.map_or(0.0, |t| t as f64 / 1000.0),
+    );
+    page.counter("ferula_shard_samples_stored_total", "Samples stored by each shard.");
+    for (i, s) in stats.iter().enumerate() {
+        page.sample(&[("shard", &i.to_string())], s.samples_stored as f64);
+    }
+    page.counter("ferula_wal_commits_total", "Commits each shard's log has taken.");
+    for (i, s) in stats.iter().enumerate() {
+        page.sample(&[("shard", &i.to_string())], s.commits as f64);
+    }
+    page.counter("ferula_wal_bytes_total", "Bytes each shard's log has taken.");
+    for (i, s) in stats.iter().enumerate() {
+        page.sample(&[("shard", &i.to_string())], s.logged_bytes as f64);
+    }
+    page.gauge("ferula_memory_bytes", "Memory of the shards by what it holds.");
+    for (part, bytes) in [
+        ("index", sum(|s| s.index_bytes)),
+        ("series", sum(|s| s.series_bytes)),
+        ("open_chunks", sum(|s| s.open_chunk_bytes)),
+        ("sealed_chunks", sum(|s| s.sealed_chunk_bytes)),
+    ] {
+        page.sample(&[("part", part)], bytes);
+    }
+}
+
+fn write_receiver(page: &mut Exposition, writes: &WriteCounters) {
+    for (name, help, counter) in [
+        ("ferula_remote_write_samples_total", "Samples stored by remote write.", &writes.samples),
+        (
+            "ferula_remote_write_samples_rejected_total",
+            "Samples of remote write that were refused.",
+            &writes.samples_rejected,
+        ),
+        (
+            "ferula_remote_write_histograms_refused_total",
+            "Native histogram samples of remote write, which this version does not store.",
+            &writes.histograms_refused,
+        ),
+        (
+            "ferula_remote_write_bad_requests_total",
+            "Remote write requests whose body could not be read.",
+            &writes.bad_requests,
+        ),
+        (
+            "ferula_remote_write_received_bytes_total",
+            "Compressed bytes received by remote write.",
+            &writes.bytes,
+        ),
+    ] {
+        page.one_counter(name, help, counter.get() as f64);
+    }
+}

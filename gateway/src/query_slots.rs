@@ -1,0 +1,85 @@
+//! How many queries run at once, and what they cost: `--query.max-concurrency` and the engine's own metrics.
+
+use crate::self_metrics::{Counter, Exposition, Summary};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Slots shared by all workers; a query beyond them waits its turn.
+pub struct QuerySlots {
+    slots: Semaphore,
+    concurrency_max: usize,
+    running: AtomicUsize,
+    /// Queries that were begun.
+    pub total: Counter,
+    /// Seconds spent waiting for a slot.
+    pub queue_time: Summary,
+    /// Seconds spent evaluating.
+    pub inner_eval_time: Summary,
+    /// Seconds spent parsing and planning.
+    pub prepare_time: Summary,
+    /// Seconds spent ordering and writing results.
+    pub result_sort_time: Summary,
+}
+
+/// Counts a query as running while it lives.
+pub struct Running<'a>(&'a AtomicUsize);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl QuerySlots {
+    /// With this many slots, at least one.
+    pub fn new(concurrency_max: usize) -> Self {
+        let concurrency_max = concurrency_max.clamp(1, Semaphore::MAX_PERMITS);
+        QuerySlots {
+            slots: Semaphore::new(concurrency_max),
+            concurrency_max,
+            running: AtomicUsize::new(0),
+            total: Counter::default(),
+            queue_time: Summary::default(),
+            inner_eval_time: Summary::default(),
+            prepare_time: Summary::default(),
+            result_sort_time: Summary::default(),
+        }
+    }
+
+    /// Counts a query from its arrival on.
+    pub fn begin(&self) -> Running<'_> {
+        self.total.inc();
+        self.running.fetch_add(1, Ordering::Relaxed);
+        Running(&self.running)
+    }
+
+    /// Waits for a slot; `None` only when the process stops.
+    pub async fn slot(&self) -> Option<SemaphorePermit<'_>> {
+        self.slots.acquire().await.ok()
+    }
+
+    /// Adds the engine's families.
+    pub fn write(&self, page: &mut Exposition) {
+        page.one_gauge(
+            "prometheus_engine_queries",
+            "The current number of queries being executed or waiting.",
+            self.running.load(Ordering::Relaxed) as f64,
+        );
+        page.one_gauge(
+            "prometheus_engine_queries_concurrent_max",
+            "The max number of concurrent queries.",
+            self.concurrency_max as f64,
+        );
+        page.summaries(
+            "prometheus_engine_query_duration_seconds",
+            "Query timings",
+            [
+                ("inner_eval", &self.inner_eval_time),
+                ("prepare_time", &self.prepare_time),
+                ("queue_time", &self.queue_time),
+                ("result_sort", &self.result_sort_time),
+            ]
+            .map(|(slice, summary)| (vec![("slice", slice)], summary)),
+        );
+    }
+}

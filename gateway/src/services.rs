@@ -1,0 +1,75 @@
+//! The rooms behind the handlers: store, query engine, scraping, and the configuration in force.
+//!
+//! Built once at start and shared by all workers; only the configuration's parts change, as a whole, by a reload.
+
+use crate::query_slots::QuerySlots;
+use crate::self_metrics::Counter;
+use arc_swap::ArcSwap;
+use ingest::append::AppendTarget;
+use ingest::remote_write::Version;
+use ingest::scrape::ScrapeManager;
+use ingest::scrape::target::GlobalUrlOptions;
+use query_engine::engine::Engine;
+use std::sync::Arc;
+use storage_engine::shard_api::{AppendBatch, AppendError, AppendMode, AppendOutcome};
+use storage_engine::store::Store;
+
+/// What every handler may reach.
+pub struct Services {
+    /// The shards.
+    pub store: Arc<Store>,
+    /// The engine with the settings in force.
+    pub engine: ArcSwap<Engine>,
+    /// Slots and timings of queries.
+    pub queries: QuerySlots,
+    /// Targets and their state.
+    pub scrape: ScrapeManager,
+    /// How others reach this server.
+    pub global_url: GlobalUrlOptions,
+    /// The configuration in force as YAML, secrets redacted.
+    pub config_yaml: ArcSwap<String>,
+    /// Remote-write messages that are taken; empty when the receiver is off.
+    pub write_messages: Vec<Version>,
+    /// What remote write brought.
+    pub writes: WriteCounters,
+}
+
+/// Counters of the remote-write receiver.
+#[derive(Debug, Default)]
+pub struct WriteCounters {
+    /// Samples stored.
+    pub samples: Counter,
+    /// Samples refused.
+    pub samples_rejected: Counter,
+    /// Series made.
+    pub series_added: Counter,
+    /// Histogram samples refused, because they are not stored yet.
+    pub histograms_refused: Counter,
+    /// Requests with a body that could not be decoded.
+    pub bad_requests: Counter,
+    /// Compressed bytes received.
+    pub bytes: Counter,
+}
+
+/// The running store as protocol rooms see it.
+#[derive(Clone)]
+pub struct StoreTarget(pub Arc<Store>);
+
+impl AppendTarget for StoreTarget {
+    fn shard_count(&self) -> usize {
+        self.0.shard_count()
+    }
+
+    fn shard_of(&self, route_hash: u64) -> usize {
+        self.0.shard_of(route_hash)
+    }
+
+    async fn append(
+        &self,
+        shard: usize,
+        batch: AppendBatch,
+        mode: AppendMode,
+    ) -> Result<AppendOutcome, AppendError> {
+        self.0.append(shard, batch, mode).await
+    }
+}

@@ -1,0 +1,423 @@
+//! The life of the process: start in order, serve, reload, stop in order.
+//!
+//! Order of the start: configuration, listeners, store (which replays in its own threads), workers, then scraping once the store can take samples.
+//! Order of the end: no new requests, scrapes stop, requests drain, the store writes what it promised.
+
+use crate::api::write::WriteState;
+use crate::app::{App, ReloadRequest};
+use crate::cli::{Ack, Flags, Runtime};
+use crate::config::Config;
+use crate::http::server::{ServerLimits, bind, serve};
+use crate::limits::SHUTDOWN_DRAIN_MAX;
+use crate::query_slots::QuerySlots;
+use crate::services::{Services, StoreTarget, WriteCounters};
+use crate::worker::{HttpMetrics, Worker};
+use arc_swap::ArcSwap;
+use ingest::clock::SystemClock;
+use ingest::remote_write::Version;
+use ingest::scrape::ScrapeManager;
+use ingest::scrape::target::GlobalUrlOptions;
+use ingest::scrape::ScrapeWorker;
+use query_engine::engine::{Engine, EngineOptions};
+use query_engine::parse::ParserOptions;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use storage_engine::store::{AckMode, OpenError, RuntimeChoice, Store, StoreOptions};
+use tokio::runtime::{Builder, Handle};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::LocalSet;
+
+/// Why the process ends before it serves.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration is bad or not there.
+    #[error("error loading config from {path:?}: {reason}")]
+    Config {
+        /// Which file.
+        path: String,
+        /// What is wrong, with line and column.
+        reason: String,
+    },
+    /// An address cannot be listened on.
+    #[error("unable to start listener on {address}: {source}")]
+    Listen {
+        /// Which one.
+        address: SocketAddr,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// The data directory cannot be used.
+    #[error("opening storage failed: {0}")]
+    Store(#[from] OpenError),
+    /// Threads or signals are not to be had.
+    #[error("starting: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// Runs the server until it is told to stop.
+pub fn run(flags: Flags) -> Result<(), StartError> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve_until_stopped(flags))
+}
+
+async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
+    let config = load(&flags)?;
+    let mut signals = Signals::new()?;
+    let mut listeners = Vec::new();
+    for address in &flags.listen_addresses {
+        let bound = bind(*address, flags.workers)
+            .map_err(|source| StartError::Listen { address: *address, source })?;
+        listeners.push(bound);
+    }
+    let address = listeners.iter().flatten().next().and_then(|l| l.local_addr().ok());
+    let store = Arc::new(Store::open(store_options(&flags))?);
+    tracing::info!(
+        runtime = store.runtime_name(),
+        reason = store.runtime_reason(),
+        shards = store.shard_count(),
+        path = %flags.data_dir.display(),
+        "storage is opening"
+    );
+    let (scrape, seats) = ScrapeManager::new(
+        flags.workers,
+        Handle::current(),
+        Arc::new(SystemClock::new()),
+        hostname(),
+    );
+    let services = Arc::new(Services {
+        store: store.clone(),
+        engine: ArcSwap::from_pointee(engine(&flags, &config)),
+        queries: QuerySlots::new(flags.query_concurrency_max),
+        scrape: scrape.clone(),
+        global_url: global_url(&flags, address),
+        config_yaml: ArcSwap::from_pointee(config.to_yaml()),
+        write_messages: write_messages(&flags),
+        writes: WriteCounters::default(),
+    });
+    let (app, reloads) = App::new(flags);
+    let app = Arc::new(app);
+    let threads = start_workers(&app, &services, listeners, seats)?;
+    let opening = Instant::now();
+    tokio::select! {
+        ready = store.wait_ready() => ready?,
+        () = signals.stop() => app.request_shutdown(),
+    }
+    if !app.is_stopping() {
+        tracing::info!(duration = ?opening.elapsed(), "storage is ready");
+        apply(&app, &services, config);
+        app.set_ready();
+        tracing::info!("Server is ready to receive web requests.");
+        announce(address);
+    }
+    control(&app, &services, reloads, &mut signals).await;
+    stop(&services, threads, &mut signals).await;
+    Ok(())
+}
+
+fn load(flags: &Flags) -> Result<Config, StartError> {
+    match &flags.config_file {
+        Some(path) => Config::load(path).map_err(|error| StartError::Config {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        }),
+        None => Ok(Config::built_in(flags)),
+    }
+}
+
+fn store_options(flags: &Flags) -> StoreOptions {
+    let mut options = StoreOptions::new(&flags.data_dir);
+    options.shard_count = flags.shards;
+    options.runtime = match flags.runtime {
+        Runtime::Auto => RuntimeChoice::Auto,
+        Runtime::Glommio => RuntimeChoice::Glommio,
+        Runtime::Tokio => RuntimeChoice::Tokio,
+    };
+    options.ack = match flags.ack {
+        Ack::Durable => AckMode::Durable,
+        Ack::Fast => AckMode::Fast,
+    };
+    options.wal_sync_interval = flags.wal_sync_interval;
+    options
+}
+
+fn engine(flags: &Flags, config: &Config) -> Engine {
+    let feature = |name: &str| flags.has_feature(name);
+    let defaults = EngineOptions::default();
+    Engine::new(EngineOptions {
+        lookback_delta_ms: flags.lookback_delta.as_millis() as i64,
+        max_samples: usize::try_from(flags.query_samples_max).unwrap_or(usize::MAX),
+        default_subquery_step_ms: config.evaluation_interval().as_millis() as i64,
+        delayed_name_removal: feature("promql-delayed-name-removal"),
+        parser: ParserOptions {
+            experimental_functions: feature("promql-experimental-functions"),
+            extended_range_selectors: feature("promql-extended-range-selectors"),
+            binop_fill_modifiers: feature("promql-binop-fill-modifiers"),
+            ..ParserOptions::default()
+        },
+        ..defaults
+    })
+}
+
+fn write_messages(flags: &Flags) -> Vec<Version> {
+    if !flags.remote_write_receiver {
+        return Vec::new();
+    }
+    flags.remote_write_messages.iter().filter_map(|m| Version::from_message(m)).collect()
+}
+
+fn hostname() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+fn global_url(flags: &Flags, address: Option<SocketAddr>) -> GlobalUrlOptions {
+    let listen_address = address.map_or_else(String::new, |a| a.to_string());
+    match url::Url::parse(&flags.external_url) {
+        Ok(url) => {
+            let host = url.host_str().unwrap_or("localhost");
+            let host = match url.port() {
+                Some(port) => format!("{host}:{port}"),
+                None => host.to_owned(),
+            };
+            GlobalUrlOptions { listen_address, host, scheme: url.scheme().to_owned() }
+        }
+        Err(_) => {
+            let port = address.map_or(0, |a| a.port());
+            let host = format!("{}:{port}", hostname());
+            GlobalUrlOptions { listen_address, host, scheme: "http".to_owned() }
+        }
+    }
+}
+
+/// Puts a configuration in force.
+fn apply(app: &App, services: &Services, config: Config) {
+    for section in config.inactive_sections() {
+        tracing::warn!(section, "parsed, but not active in this version");
+    }
+    services.engine.store(Arc::new(engine(app.flags(), &config)));
+    services.config_yaml.store(Arc::new(config.to_yaml()));
+    let external_labels = config.external_labels();
+    services.scrape.apply(config.scrape_configs(), &external_labels);
+    app.reload_state().succeeded(crate::api::query::now_ms());
+    tracing::info!("Completed loading of configuration file");
+}
+
+fn start_workers(
+    app: &Arc<App>,
+    services: &Arc<Services>,
+    listeners: Vec<Vec<TcpListener>>,
+    seats: Vec<ScrapeWorker>,
+) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let flags = app.flags();
+    let limits = ServerLimits {
+        connections: Arc::new(Semaphore::new(flags.connections_max.min(Semaphore::MAX_PERMITS))),
+        read_timeout: flags.read_timeout,
+    };
+    let http = Arc::new(HttpMetrics::default());
+    let mut per_worker: Vec<Vec<TcpListener>> = (0..flags.workers).map(|_| Vec::new()).collect();
+    for of_address in listeners {
+        for (own, listener) in per_worker.iter_mut().zip(of_address) {
+            own.push(listener);
+        }
+    }
+    let mut threads = Vec::new();
+    for (index, (own, seat)) in per_worker.into_iter().zip(seats).enumerate() {
+        let (app, services, http, limits) =
+            (app.clone(), services.clone(), http.clone(), limits.clone());
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new().name(format!("gateway-{index}")).spawn(move || {
+            let local = LocalSet::new();
+            local.block_on(&runtime, work(index, app, services, http, limits, own, seat));
+        })?;
+        threads.push(thread);
+    }
+    Ok(threads)
+}
+
+async fn work(
+    index: usize,
+    app: Arc<App>,
+    services: Arc<Services>,
+    http: Arc<HttpMetrics>,
+    limits: ServerLimits,
+    listeners: Vec<TcpListener>,
+    seat: ScrapeWorker,
+) {
+    let target = StoreTarget(services.store.clone());
+    let scraping = tokio::task::spawn_local(seat.run(target));
+    let mut shutdown = app.shutdown_signal();
+    let write = WriteState::new(random_seed());
+    let worker = Rc::new(Worker { index, app, services, http, write });
+    let mut servers = tokio::task::JoinSet::new();
+    for listener in listeners {
+        servers.spawn_local(serve(listener, worker.clone(), limits.clone(), shutdown.clone()));
+    }
+    let _ = shutdown.wait_for(|stop| *stop).await;
+    while let Some(ended) = servers.join_next().await {
+        if let Ok(Err(error)) = ended {
+            tracing::error!(err = %error, "a listener failed");
+        }
+    }
+    // The manager has told the scrape worker to stop; its last samples are on their way.
+    let _ = scraping.await;
+}
+
+/// A seed that senders cannot guess: the standard library's hasher keys come from the system.
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}
+
+#[expect(clippy::print_stdout, reason = "the one line for a person who started it by hand")]
+fn announce(address: Option<SocketAddr>) {
+    let Some(address) = address else { return };
+    let host = if address.ip().is_unspecified() {
+        "localhost".to_owned()
+    } else {
+        match address {
+            SocketAddr::V4(v4) => v4.ip().to_string(),
+            SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
+        }
+    };
+    println!("Listening on {address}, open http://{host}:{}", address.port());
+    let _ = std::io::stdout().flush();
+}
+
+/// Signals and reload requests, until the process is to stop.
+async fn control(
+    app: &App,
+    services: &Services,
+    mut reloads: mpsc::Receiver<ReloadRequest>,
+    signals: &mut Signals,
+) {
+    let mut shutdown = app.shutdown_signal();
+    let mut watched = AutoReload::new(app.flags());
+    while !app.is_stopping() {
+        tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop) => break,
+            asked = signals.next() => match asked {
+                Asked::Stop => {
+                    tracing::warn!("Received an OS signal, exiting gracefully...");
+                    app.request_shutdown();
+                }
+                Asked::Reload => {
+                    let _ = reload(app, services);
+                }
+            },
+            () = watched.changed() => {
+                let _ = reload(app, services);
+            }
+            Some(answer) = reloads.recv() => {
+                let outcome = reload(app, services);
+                let _ = answer.send(outcome);
+            }
+        }
+    }
+}
+
+fn reload(app: &App, services: &Services) -> Result<(), String> {
+    match load(app.flags()) {
+        Ok(config) => {
+            apply(app, services, config);
+            Ok(())
+        }
+        Err(error) => {
+            app.reload_state().failed();
+            tracing::error!(err = %error, "Error reloading config");
+            Err(error.to_string())
+        }
+    }
+}
+
+async fn stop(services: &Services, threads: Vec<JoinHandle<()>>, signals: &mut Signals) {
+    tracing::info!("Stopping scraping and closing connections");
+    services.scrape.shut_down();
+    let joined = tokio::task::spawn_blocking(move || {
+        for thread in threads {
+            let _ = thread.join();
+        }
+    });
+    let drain = async {
+        let _ = tokio::time::timeout(SHUTDOWN_DRAIN_MAX, joined).await;
+        services.store.shutdown().await;
+    };
+    tokio::select! {
+        () = drain => tracing::info!("See you next time!"),
+        () = signals.stop() => {
+            tracing::warn!("Received a second OS signal, exiting at once");
+            std::process::exit(1);
+        }
+    }
+}
+
+/// What a signal asks for.
+enum Asked {
+    Stop,
+    Reload,
+}
+
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.hang_up.recv() => Asked::Reload,
+        }
+    }
+}
+
+/// Looks at the configuration file now and then, when `--config.auto-reload` asks for it.
+struct AutoReload {
+    path: Option<std::path::PathBuf>,
+    interval: Duration,
+    seen: Option<Vec<u8>>,
+}
+
+impl AutoReload {
+    fn new(flags: &Flags) -> Self {
+        let path = flags.auto_reload_interval.and(flags.config_file.clone());
+        let seen = path.as_ref().and_then(|p| std::fs::read(p).ok());
+        let interval = flags.auto_reload_interval.unwrap_or(Duration::MAX);
+        AutoReload { path, interval, seen }
+    }
+
+    /// Returns when the content of the file has changed.
+    async fn changed(&mut self) {
+        let Some(path) = &self.path else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(self.interval).await;
+            let now = std::fs::read(path).ok();
+            if now.is_some() && now != self.seen {
+                self.seen = now;
+                return;
+            }
+        }
+    }
+}

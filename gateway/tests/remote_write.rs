@@ -1,0 +1,149 @@
+//! The remote-write receiver of a real process: what is stored, what is refused and how, and that bad input breaks nothing.
+
+mod support;
+
+use support::proto::{request_v2, series_v1, snappy, varint};
+use support::{Ferula, V1, V2, now_ms};
+
+const NO_SCRAPE: &str = "global: {}\n";
+
+fn server(directory: &std::path::Path) -> Ferula {
+    std::fs::write(directory.join("prometheus.yml"), NO_SCRAPE).unwrap();
+    Ferula::start(directory, &[])
+}
+
+fn good(name: &[u8], value: f64, at: i64) -> Vec<u8> {
+    series_v1(&[(b"__name__", name), (b"job", b"t")], &[(value, at)])
+}
+
+#[test]
+fn both_versions_store_and_survive_a_kill() {
+    let directory = tempfile::tempdir().unwrap();
+    let ferula = server(directory.path());
+    let now = now_ms();
+    let mut body = good(b"one", 1.5, now);
+    body.extend(good(b"two", f64::NAN, now));
+    let answer = ferula.post("/api/v1/write", V1, &snappy(&body));
+    assert_eq!((answer.status, answer.text()), (204, String::new()));
+    let body = request_v2(&["", "__name__", "three"], &[(&[1, 2], &[(3.0, now - 5), (4.0, now)])]);
+    let answer = ferula.post("/api/v1/write", V2, &snappy(&body));
+    assert_eq!(answer.status, 204, "{}", answer.text());
+    assert_eq!(answer.header("x-prometheus-remote-write-samples-written"), Some("2"));
+    assert_eq!(answer.header("x-prometheus-remote-write-histograms-written"), Some("0"));
+    assert_eq!(answer.header("x-prometheus-remote-write-exemplars-written"), Some("0"));
+    let check = |ferula: &Ferula| {
+        assert_eq!(ferula.query("one{job=\"t\"}")[0]["value"][1], "1.5");
+        assert_eq!(ferula.query("two")[0]["value"][1], "NaN");
+        let three = ferula.query("three[1m]");
+        let values = three[0]["values"].as_array().unwrap();
+        assert_eq!(values.iter().map(|v| v[1].as_str().unwrap()).collect::<Vec<_>>(), ["3", "4"]);
+    };
+    check(&ferula);
+    ferula.kill();
+    let ferula = Ferula::start(directory.path(), &[]);
+    check(&ferula);
+    assert_eq!(ferula.terminate(), Some(0));
+}
+
+#[test]
+fn order_rules_are_prometheuss() {
+    let directory = tempfile::tempdir().unwrap();
+    let ferula = server(directory.path());
+    let now = now_ms();
+    let write = |body: Vec<u8>| {
+        let answer = ferula.post("/api/v1/write", V1, &snappy(&body));
+        (answer.status, answer.text())
+    };
+    assert_eq!(write(good(b"m", 1.0, now)).0, 204);
+    assert_eq!(write(good(b"m", 1.0, now)).0, 204, "the same sample again is no error");
+    let (status, text) = write(good(b"m", 2.0, now));
+    assert_eq!(status, 400);
+    assert!(text.contains("duplicate sample for timestamp"), "{text}");
+    let mut both = good(b"other", 7.0, now);
+    both.extend(good(b"m", 3.0, now - 1000));
+    let (status, text) = write(both);
+    assert_eq!(status, 400);
+    assert!(text.contains("out of order sample"), "{text}");
+    assert_eq!(ferula.query("other"), serde_json::json!([]), "1.0 requests are refused whole");
+    let (status, text) = write(good(b"far", 1.0, now + 3_600_000));
+    assert_eq!(status, 400);
+    assert!(text.contains("out of bounds"), "{text}");
+    let body = request_v2(
+        &["", "__name__", "m", "fresh"],
+        &[(&[1, 2], &[(9.0, now - 1000)]), (&[1, 3], &[(5.0, now)])],
+    );
+    let answer = ferula.post("/api/v1/write", V2, &snappy(&body));
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("out of order sample"), "{}", answer.text());
+    assert_eq!(answer.header("x-prometheus-remote-write-samples-written"), Some("1"));
+    assert_eq!(ferula.query("fresh")[0]["value"][1], "5", "2.0 requests are stored in part");
+    assert_eq!(ferula.query("m")[0]["value"][1], "1");
+}
+
+#[test]
+fn bad_input_is_refused_and_harms_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let ferula = server(directory.path());
+    let now = now_ms();
+    let sane = snappy(&good(b"sane", 1.0, now));
+    assert_eq!(ferula.post("/api/v1/write", V1, &sane).status, 204);
+
+    let refused = |what: &str, headers: &str, body: &[u8], codes: &[u16]| {
+        let answer = ferula.post("/api/v1/write", headers, body);
+        assert!(codes.contains(&answer.status), "{what}: {} {}", answer.status, answer.text());
+        assert!(!answer.text().trim().is_empty(), "{what}: no text");
+    };
+    let fine = snappy(&good(b"hidden", 1.0, now));
+    refused("truncated snappy", V1, &fine[..fine.len() - 3], &[400]);
+    let mut lying = Vec::new();
+    varint(&mut lying, 1_000_000);
+    lying.extend_from_slice(&fine[1..]);
+    refused("lying snappy", V1, &lying, &[400]);
+    let mut huge = Vec::new();
+    varint(&mut huge, 4 << 30);
+    huge.extend_from_slice(&[0; 64]);
+    refused("4 GiB snappy length", V1, &huge, &[400, 413]);
+    refused("garbage protobuf", V1, &snappy(&[0xff; 300]), &[400]);
+    refused("garbage protobuf 2.0", V2, &snappy(&[0xff; 300]), &[400]);
+    refused("empty body", V1, b"", &[400]);
+    refused("100 MB body", V1, &vec![0x55; 100 << 20], &[400, 413]);
+    let plain = V1.replace("snappy", "gzip");
+    refused("other encoding", &plain, &fine, &[415]);
+    let other = V1.replace("application/x-protobuf", "application/json");
+    refused("other type", &other, &fine, &[415]);
+    assert_eq!(ferula.get("/api/v1/write").status, 405);
+
+    for (what, symbols, refs) in [
+        ("unknown symbol", &["", "__name__", "hidden"][..], &[1u64, 99][..]),
+        ("odd references", &["", "__name__", "hidden"], &[1]),
+        ("first symbol not empty", &["x", "__name__", "hidden"], &[1, 2]),
+        ("without a name", &["", "job", "hidden"], &[1, 2]),
+        ("name twice", &["", "__name__", "hidden"], &[1, 2, 1, 2]),
+    ] {
+        let body = request_v2(symbols, &[(refs, &[(1.0, now)])]);
+        refused(what, V2, &snappy(&body), &[400]);
+    }
+    let labels: [&[(&[u8], &[u8])]; 4] = [
+        &[(b"job", b"hidden")],
+        &[(b"__name__", b"hidden"), (b"a", b"1"), (b"a", b"2")],
+        &[(b"__name__", b"hidden\xff\xfe")],
+        &[(b"__name__", b"hidden"), (b"", b"x")],
+    ];
+    for labels in labels {
+        let body = series_v1(labels, &[(1.0, now)]);
+        let answer = ferula.post("/api/v1/write", V1, &snappy(&body));
+        // Prometheus skips a series with invalid labels and answers for the rest of the request.
+        assert!([204, 400].contains(&answer.status), "{labels:?}: {}", answer.status);
+    }
+    let found = ferula.query("{__name__=~\"hidden.*\"} or {job=\"hidden\"}");
+    assert_eq!(found, serde_json::json!([]), "something of the bad input was stored");
+    assert_eq!(ferula.query("sane")[0]["value"][1], "1");
+    let unsorted = series_v1(&[(b"job", b"t"), (b"__name__", b"unsorted")], &[(2.0, now)]);
+    let answer = ferula.post("/api/v1/write", V1, &snappy(&unsorted));
+    let stored = ferula.query("unsorted");
+    match answer.status {
+        204 => assert_eq!(stored[0]["metric"]["job"], "t", "labels are sorted before they are kept"),
+        status => assert_eq!((status, stored), (400, serde_json::json!([]))),
+    }
+    assert_eq!(ferula.post("/api/v1/write", V1, &sane).status, 204);
+}

@@ -1,0 +1,3 @@
+//! The project's own chores. `tidy`: rules of the house that a machine can check, run by `cargo test` too.
+
+pub mod tidy;

@@ -16,8 +16,8 @@ use arc_swap::ArcSwap;
 use ingest::clock::SystemClock;
 use ingest::remote_write::Version;
 use ingest::scrape::ScrapeManager;
-use ingest::scrape::target::GlobalUrlOptions;
 use ingest::scrape::ScrapeWorker;
+use ingest::scrape::target::GlobalUrlOptions;
 use query_engine::engine::{Engine, EngineOptions};
 use query_engine::parse::ParserOptions;
 use std::io::Write;
@@ -67,15 +67,21 @@ pub fn run(flags: Flags) -> Result<(), StartError> {
 }
 
 async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
-    let config = load(&flags)?;
     let mut signals = Signals::new()?;
     let mut listeners = Vec::new();
     for address in &flags.listen_addresses {
-        let bound = bind(*address, flags.workers)
-            .map_err(|source| StartError::Listen { address: *address, source })?;
+        let bound = bind(*address, flags.workers).map_err(|source| StartError::Listen {
+            address: *address,
+            source,
+        })?;
         listeners.push(bound);
     }
-    let address = listeners.iter().flatten().next().and_then(|l| l.local_addr().ok());
+    let address = listeners
+        .iter()
+        .flatten()
+        .next()
+        .and_then(|l| l.local_addr().ok());
+    let config = load(&flags, address)?;
     let store = Arc::new(Store::open(store_options(&flags))?);
     tracing::info!(
         runtime = store.runtime_name(),
@@ -115,18 +121,20 @@ async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
         tracing::info!("Server is ready to receive web requests.");
         announce(address);
     }
-    control(&app, &services, reloads, &mut signals).await;
+    control(&app, &services, address, reloads, &mut signals).await;
     stop(&services, threads, &mut signals).await;
     Ok(())
 }
 
-fn load(flags: &Flags) -> Result<Config, StartError> {
-    match &flags.config_file {
-        Some(path) => Config::load(path).map_err(|error| StartError::Config {
+/// The file in force, or the built-in configuration, which scrapes the address that we really listen on.
+fn load(flags: &Flags, address: Option<SocketAddr>) -> Result<Config, StartError> {
+    match (&flags.config_file, address) {
+        (Some(path), _) => Config::load(path).map_err(|error| StartError::Config {
             path: path.display().to_string(),
             reason: error.to_string(),
         }),
-        None => Ok(Config::built_in(flags)),
+        (None, Some(address)) => Ok(Config::built_in_at(address)),
+        (None, None) => Ok(Config::built_in(flags)),
     }
 }
 
@@ -168,7 +176,11 @@ fn write_messages(flags: &Flags) -> Vec<Version> {
     if !flags.remote_write_receiver {
         return Vec::new();
     }
-    flags.remote_write_messages.iter().filter_map(|m| Version::from_message(m)).collect()
+    flags
+        .remote_write_messages
+        .iter()
+        .filter_map(|m| Version::from_message(m))
+        .collect()
 }
 
 fn hostname() -> String {
@@ -185,25 +197,40 @@ fn global_url(flags: &Flags, address: Option<SocketAddr>) -> GlobalUrlOptions {
                 Some(port) => format!("{host}:{port}"),
                 None => host.to_owned(),
             };
-            GlobalUrlOptions { listen_address, host, scheme: url.scheme().to_owned() }
+            GlobalUrlOptions {
+                listen_address,
+                host,
+                scheme: url.scheme().to_owned(),
+            }
         }
         Err(_) => {
             let port = address.map_or(0, |a| a.port());
             let host = format!("{}:{port}", hostname());
-            GlobalUrlOptions { listen_address, host, scheme: "http".to_owned() }
+            GlobalUrlOptions {
+                listen_address,
+                host,
+                scheme: "http".to_owned(),
+            }
         }
     }
 }
 
 /// Puts a configuration in force.
 fn apply(app: &App, services: &Services, config: Config) {
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     for section in config.inactive_sections() {
         tracing::warn!(section, "parsed, but not active in this version");
     }
-    services.engine.store(Arc::new(engine(app.flags(), &config)));
+    services
+        .engine
+        .store(Arc::new(engine(app.flags(), &config)));
     services.config_yaml.store(Arc::new(config.to_yaml()));
     let external_labels = config.external_labels();
-    services.scrape.apply(config.scrape_configs(), &external_labels);
+    services
+        .scrape
+        .apply(config.scrape_configs(), &external_labels);
     app.reload_state().succeeded(crate::api::query::now_ms());
     tracing::info!("Completed loading of configuration file");
 }
@@ -216,7 +243,9 @@ fn start_workers(
 ) -> Result<Vec<JoinHandle<()>>, StartError> {
     let flags = app.flags();
     let limits = ServerLimits {
-        connections: Arc::new(Semaphore::new(flags.connections_max.min(Semaphore::MAX_PERMITS))),
+        connections: Arc::new(Semaphore::new(
+            flags.connections_max.min(Semaphore::MAX_PERMITS),
+        )),
         read_timeout: flags.read_timeout,
     };
     let http = Arc::new(HttpMetrics::default());
@@ -231,10 +260,15 @@ fn start_workers(
         let (app, services, http, limits) =
             (app.clone(), services.clone(), http.clone(), limits.clone());
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let thread = std::thread::Builder::new().name(format!("gateway-{index}")).spawn(move || {
-            let local = LocalSet::new();
-            local.block_on(&runtime, work(index, app, services, http, limits, own, seat));
-        })?;
+        let thread = std::thread::Builder::new()
+            .name(format!("gateway-{index}"))
+            .spawn(move || {
+                let local = LocalSet::new();
+                local.block_on(
+                    &runtime,
+                    work(index, app, services, http, limits, own, seat),
+                );
+            })?;
         threads.push(thread);
     }
     Ok(threads)
@@ -253,10 +287,21 @@ async fn work(
     let scraping = tokio::task::spawn_local(seat.run(target));
     let mut shutdown = app.shutdown_signal();
     let write = WriteState::new(random_seed());
-    let worker = Rc::new(Worker { index, app, services, http, write });
+    let worker = Rc::new(Worker {
+        index,
+        app,
+        services,
+        http,
+        write,
+    });
     let mut servers = tokio::task::JoinSet::new();
     for listener in listeners {
-        servers.spawn_local(serve(listener, worker.clone(), limits.clone(), shutdown.clone()));
+        servers.spawn_local(serve(
+            listener,
+            worker.clone(),
+            limits.clone(),
+            shutdown.clone(),
+        ));
     }
     let _ = shutdown.wait_for(|stop| *stop).await;
     while let Some(ended) = servers.join_next().await {
@@ -274,7 +319,10 @@ fn random_seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-#[expect(clippy::print_stdout, reason = "the one line for a person who started it by hand")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the one line for a person who started it by hand"
+)]
 fn announce(address: Option<SocketAddr>) {
     let Some(address) = address else { return };
     let host = if address.ip().is_unspecified() {
@@ -285,7 +333,10 @@ fn announce(address: Option<SocketAddr>) {
             SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
         }
     };
-    println!("Listening on {address}, open http://{host}:{}", address.port());
+    println!(
+        "Listening on {address}, open http://{host}:{}",
+        address.port()
+    );
     let _ = std::io::stdout().flush();
 }
 
@@ -293,6 +344,7 @@ fn announce(address: Option<SocketAddr>) {
 async fn control(
     app: &App,
     services: &Services,
+    address: Option<SocketAddr>,
     mut reloads: mpsc::Receiver<ReloadRequest>,
     signals: &mut Signals,
 ) {
@@ -307,22 +359,22 @@ async fn control(
                     app.request_shutdown();
                 }
                 Asked::Reload => {
-                    let _ = reload(app, services);
+                    let _ = reload(app, services, address);
                 }
             },
             () = watched.changed() => {
-                let _ = reload(app, services);
+                let _ = reload(app, services, address);
             }
             Some(answer) = reloads.recv() => {
-                let outcome = reload(app, services);
+                let outcome = reload(app, services, address);
                 let _ = answer.send(outcome);
             }
         }
     }
 }
 
-fn reload(app: &App, services: &Services) -> Result<(), String> {
-    match load(app.flags()) {
+fn reload(app: &App, services: &Services, address: Option<SocketAddr>) -> Result<(), String> {
+    match load(app.flags(), address) {
         Ok(config) => {
             apply(app, services, config);
             Ok(())
@@ -402,15 +454,23 @@ struct AutoReload {
 
 impl AutoReload {
     fn new(flags: &Flags) -> Self {
-        let path = flags.auto_reload_interval.and(flags.config_file.clone());
+        let path = flags
+            .auto_reload_interval
+            .and_then(|_| flags.config_file.clone());
         let seen = path.as_ref().and_then(|p| std::fs::read(p).ok());
         let interval = flags.auto_reload_interval.unwrap_or(Duration::MAX);
-        AutoReload { path, interval, seen }
+        AutoReload {
+            path,
+            interval,
+            seen,
+        }
     }
 
     /// Returns when the content of the file has changed.
     async fn changed(&mut self) {
-        let Some(path) = &self.path else { return std::future::pending().await };
+        let Some(path) = &self.path else {
+            return std::future::pending().await;
+        };
         loop {
             tokio::time::sleep(self.interval).await;
             let now = std::fs::read(path).ok();

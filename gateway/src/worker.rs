@@ -24,11 +24,18 @@ pub struct Worker {
 }
 
 /// Bounds of `prometheus_http_request_duration_seconds`, Prometheus's own.
-const DURATION_BOUNDS: &[f64] =
-    &[0.1, 0.2, 0.4, 1.0, 3.0, 8.0, 20.0, 60.0, 120.0];
+const DURATION_BOUNDS: &[f64] = &[0.1, 0.2, 0.4, 1.0, 3.0, 8.0, 20.0, 60.0, 120.0];
 /// Bounds of `prometheus_http_response_size_bytes`, Prometheus's own.
-const SIZE_BOUNDS: &[f64] =
-    &[100.0, 1_000.0, 10_000.0, 100_000.0, 1_000_000.0, 10_000_000.0, 100_000_000.0, 1_000_000_000.0];
+const SIZE_BOUNDS: &[f64] = &[
+    100.0,
+    1_000.0,
+    10_000.0,
+    100_000.0,
+    1_000_000.0,
+    10_000_000.0,
+    100_000_000.0,
+    1_000_000_000.0,
+];
 
 /// Requests by route and status, their durations and answer sizes.
 pub struct HttpMetrics {
@@ -41,7 +48,10 @@ impl Default for HttpMetrics {
     fn default() -> Self {
         HttpMetrics {
             requests: Mutex::default(),
-            durations: ROUTES.iter().map(|_| Histogram::new(DURATION_BOUNDS)).collect(),
+            durations: ROUTES
+                .iter()
+                .map(|_| Histogram::new(DURATION_BOUNDS))
+                .collect(),
             sizes: ROUTES.iter().map(|_| Histogram::new(SIZE_BOUNDS)).collect(),
         }
     }
@@ -59,10 +69,20 @@ impl HttpMetrics {
 
     /// Adds the three families.
     pub fn write(&self, page: &mut Exposition) {
-        let requests = self.requests.lock().unwrap_or_else(|e| e.into_inner()).clone();
-        page.counter("prometheus_http_requests_total", "Counter of HTTP requests.");
+        let requests = self
+            .requests
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .clone();
+        page.counter(
+            "prometheus_http_requests_total",
+            "Counter of HTTP requests.",
+        );
         for ((route, status), count) in &requests {
-            let labels = [("code", &*status.to_string()), ("handler", ROUTES[*route].path)];
+            let labels = [
+                ("code", &*status.to_string()),
+                ("handler", ROUTES[*route].path),
+            ];
             page.sample(&labels, *count as f64);
         }
         let used: Vec<usize> = {
@@ -73,12 +93,14 @@ impl HttpMetrics {
         page.histograms(
             "prometheus_http_request_duration_seconds",
             "Histogram of latencies for HTTP requests.",
-            used.iter().map(|i| (vec![("handler", ROUTES[*i].path)], &self.durations[*i])),
+            used.iter()
+                .map(|i| (vec![("handler", ROUTES[*i].path)], &self.durations[*i])),
         );
         page.histograms(
             "prometheus_http_response_size_bytes",
             "Histogram of response size for HTTP requests.",
-            used.iter().map(|i| (vec![("handler", ROUTES[*i].path)], &self.sizes[*i])),
+            used.iter()
+                .map(|i| (vec![("handler", ROUTES[*i].path)], &self.sizes[*i])),
         );
     }
 }

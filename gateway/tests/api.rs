@@ -12,10 +12,19 @@ fn filled(directory: &std::path::Path, flags: &[&str]) -> (Ferula, i64) {
     let mut body = Vec::new();
     for i in 0..3u8 {
         let instance = format!("host-{i}");
-        let labels: &[(&[u8], &[u8])] =
-            &[(b"__name__", b"m_total"), (b"instance", instance.as_bytes()), (b"job", b"j")];
-        let samples: Vec<(f64, i64)> =
-            (0..5).map(|k| (f64::from(k) * 10.0 * f64::from(i + 1), at - 60_000 + 15_000 * i64::from(k))).collect();
+        let labels: &[(&[u8], &[u8])] = &[
+            (b"__name__", b"m_total"),
+            (b"instance", instance.as_bytes()),
+            (b"job", b"j"),
+        ];
+        let samples: Vec<(f64, i64)> = (0..5)
+            .map(|k| {
+                (
+                    f64::from(k) * 10.0 * f64::from(i + 1),
+                    at - 60_000 + 15_000 * i64::from(k),
+                )
+            })
+            .collect();
         body.extend(series_v1(labels, &samples));
     }
     assert_eq!(ferula.post("/api/v1/write", V1, &snappy(&body)).status, 204);
@@ -41,9 +50,21 @@ fn queries_answer_in_prometheuss_shape() {
     ))
     .json();
     assert_eq!(json["data"]["resultType"], "matrix");
-    assert_eq!(json["data"]["result"][0]["values"].as_array().unwrap().len(), 3);
-    assert_eq!(get("/api/v1/query?query=1%2B1&time=4").text(), r#"{"status":"success","data":{"resultType":"scalar","result":[4,"2"]}}"#);
-    assert_eq!(get("/api/v1/query?query=%22x%22&time=4").text(), r#"{"status":"success","data":{"resultType":"string","result":[4,"x"]}}"#);
+    assert_eq!(
+        json["data"]["result"][0]["values"]
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
+    assert_eq!(
+        get("/api/v1/query?query=1%2B1&time=4").text(),
+        r#"{"status":"success","data":{"resultType":"scalar","result":[4,"2"]}}"#
+    );
+    assert_eq!(
+        get("/api/v1/query?query=%22x%22&time=4").text(),
+        r#"{"status":"success","data":{"resultType":"string","result":[4,"x"]}}"#
+    );
     let posted = ferula.post(
         "/api/v1/query",
         "content-type: application/x-www-form-urlencoded\r\n",
@@ -57,15 +78,60 @@ fn mistakes_get_prometheuss_texts() {
     let directory = tempfile::tempdir().unwrap();
     let (ferula, at) = filled(directory.path(), &[]);
     for (path, code, kind, text) in [
-        ("/api/v1/query?query=", 400, "bad_data", "invalid parameter \"query\": unknown position: parse error: no expression found in input"),
-        ("/api/v1/query?query=up%7B", 400, "bad_data", "invalid parameter \"query\": 1:4: parse error: unexpected end of input inside braces"),
-        ("/api/v1/query?query=up&time=x", 400, "bad_data", "invalid parameter \"time\": Invalid time value for 'time': cannot parse \"x\" to a valid timestamp"),
-        ("/api/v1/query_range?query=up&start=1&end=0&step=1", 400, "bad_data", "invalid parameter \"end\": end timestamp must not be before start time"),
-        ("/api/v1/query_range?query=up&start=0&end=1&step=0", 400, "bad_data", "invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer"),
-        ("/api/v1/query_range?query=up&start=0&end=100000&step=1", 400, "bad_data", "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)"),
-        ("/api/v1/series", 400, "bad_data", "no match[] parameter provided"),
-        ("/api/v1/series?match[]=%7B%7D", 400, "bad_data", "invalid parameter \"match[]\": match[] must contain at least one non-empty matcher"),
-        ("/api/v1/query?query=up&limit=-1", 400, "bad_data", "invalid parameter \"limit\": limit must be non-negative"),
+        (
+            "/api/v1/query?query=",
+            400,
+            "bad_data",
+            "invalid parameter \"query\": unknown position: parse error: no expression found in input",
+        ),
+        (
+            "/api/v1/query?query=up%7B",
+            400,
+            "bad_data",
+            "invalid parameter \"query\": 1:4: parse error: unexpected end of input inside braces",
+        ),
+        (
+            "/api/v1/query?query=up&time=x",
+            400,
+            "bad_data",
+            "invalid parameter \"time\": Invalid time value for 'time': cannot parse \"x\" to a valid timestamp",
+        ),
+        (
+            "/api/v1/query_range?query=up&start=1&end=0&step=1",
+            400,
+            "bad_data",
+            "invalid parameter \"end\": end timestamp must not be before start time",
+        ),
+        (
+            "/api/v1/query_range?query=up&start=0&end=1&step=0",
+            400,
+            "bad_data",
+            "invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer",
+        ),
+        (
+            "/api/v1/query_range?query=up&start=0&end=100000&step=1",
+            400,
+            "bad_data",
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
+        ),
+        (
+            "/api/v1/series",
+            400,
+            "bad_data",
+            "no match[] parameter provided",
+        ),
+        (
+            "/api/v1/series?match[]=%7B%7D",
+            400,
+            "bad_data",
+            "invalid parameter \"match[]\": match[] must contain at least one non-empty matcher",
+        ),
+        (
+            "/api/v1/query?query=up&limit=-1",
+            400,
+            "bad_data",
+            "invalid parameter \"limit\": limit must be non-negative",
+        ),
     ] {
         let answer = ferula.get(path);
         assert_eq!(answer.status, code, "{path}: {}", answer.text());
@@ -73,7 +139,10 @@ fn mistakes_get_prometheuss_texts() {
         assert_eq!(json["errorType"], kind, "{path}");
         assert_eq!(json["error"], text, "{path}");
     }
-    let clash = format!("/api/v1/query?time={}&query=m_total%20%2B%20on(job)%20m_total", at / 1000);
+    let clash = format!(
+        "/api/v1/query?time={}&query=m_total%20%2B%20on(job)%20m_total",
+        at / 1000
+    );
     let answer = ferula.get(&clash);
     assert_eq!(answer.status, 422);
     assert_eq!(answer.json()["errorType"], "execution");
@@ -91,29 +160,66 @@ fn metadata_and_status_answer() {
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         answer.json()["data"].clone()
     };
-    assert_eq!(data("/api/v1/labels"), serde_json::json!(["__name__", "instance", "job"]));
+    assert_eq!(
+        data("/api/v1/labels"),
+        serde_json::json!(["__name__", "instance", "job"])
+    );
     assert_eq!(
         data("/api/v1/label/instance/values?match[]=m_total"),
         serde_json::json!(["host-0", "host-1", "host-2"])
     );
     let limited = ferula.get("/api/v1/label/instance/values?limit=2").json();
     assert_eq!(limited["data"], serde_json::json!(["host-0", "host-1"]));
-    assert_eq!(limited["warnings"], serde_json::json!(["results truncated due to limit"]));
+    assert_eq!(
+        limited["warnings"],
+        serde_json::json!(["results truncated due to limit"])
+    );
     let series = data("/api/v1/series?match[]=m_total%7Binstance%3D%22host-1%22%7D");
-    assert_eq!(series, serde_json::json!([{"__name__": "m_total", "instance": "host-1", "job": "j"}]));
-    assert_eq!(data("/api/v1/format_query?query=sum(up)by(job)"), "sum by (job) (up)");
-    assert_eq!(data("/api/v1/parse_query?query=up")["type"], "vectorSelector");
+    assert_eq!(
+        series,
+        serde_json::json!([{"__name__": "m_total", "instance": "host-1", "job": "j"}])
+    );
+    assert_eq!(
+        data("/api/v1/format_query?query=sum(up)by(job)"),
+        "sum by (job) (up)"
+    );
+    assert_eq!(
+        data("/api/v1/parse_query?query=up")["type"],
+        "vectorSelector"
+    );
     let tsdb = data("/api/v1/status/tsdb");
     assert_eq!(tsdb["headStats"]["numSeries"], 3);
-    assert_eq!(tsdb["seriesCountByMetricName"][0], serde_json::json!({"name": "m_total", "value": 3}));
-    assert!(data("/api/v1/status/config")["yaml"].as_str().unwrap().contains("global:"));
-    assert_eq!(data("/api/v1/status/flags")["web.enable-lifecycle"], "false");
-    assert!(data("/api/v1/status/buildinfo")["version"].as_str().unwrap().starts_with("3."));
+    assert_eq!(
+        tsdb["seriesCountByMetricName"][0],
+        serde_json::json!({"name": "m_total", "value": 3})
+    );
+    assert!(
+        data("/api/v1/status/config")["yaml"]
+            .as_str()
+            .unwrap()
+            .contains("global:")
+    );
+    assert_eq!(
+        data("/api/v1/status/flags")["web.enable-lifecycle"],
+        "false"
+    );
+    assert!(
+        data("/api/v1/status/buildinfo")["version"]
+            .as_str()
+            .unwrap()
+            .starts_with("3.")
+    );
     assert!(data("/api/v1/status/buildinfo").get("features").is_none());
     assert!(data("/api/v1/status/runtimeinfo")["startTime"].is_string());
     assert!(data("/api/v1/status/walreplay")["max"].is_number());
-    assert_eq!(data("/api/v1/scrape_pools"), serde_json::json!({"scrapePools": []}));
-    assert_eq!(data("/api/v1/targets")["activeTargets"], serde_json::json!([]));
+    assert_eq!(
+        data("/api/v1/scrape_pools"),
+        serde_json::json!({"scrapePools": []})
+    );
+    assert_eq!(
+        data("/api/v1/targets")["activeTargets"],
+        serde_json::json!([])
+    );
     let metrics = ferula.get("/metrics").text();
     for name in [
         "prometheus_build_info",
@@ -143,7 +249,10 @@ fn lifecycle_is_off_until_asked_for_and_a_bad_reload_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let (ferula, _) = filled(directory.path(), &[]);
     let refused = ferula.post("/-/reload", "", b"");
-    assert_eq!((refused.status, refused.text().trim()), (403, "Lifecycle API is not enabled."));
+    assert_eq!(
+        (refused.status, refused.text().trim()),
+        (403, "Lifecycle API is not enabled.")
+    );
     assert_eq!(ferula.get("/-/reload").status, 405);
     assert_eq!(ferula.terminate(), Some(0));
 
@@ -153,15 +262,33 @@ fn lifecycle_is_off_until_asked_for_and_a_bad_reload_changes_nothing() {
     let answer = ferula.post("/-/reload", "", b"");
     assert_eq!(answer.status, 500);
     let text = answer.text();
-    assert!(text.contains("scrape_intervall") && text.contains("prometheus.yml"), "{text}");
-    assert!(ferula.get("/metrics").text().contains("prometheus_config_last_reload_successful 0"));
+    assert!(
+        text.contains("scrape_intervall") && text.contains("prometheus.yml"),
+        "{text}"
+    );
+    assert!(
+        ferula
+            .get("/metrics")
+            .text()
+            .contains("prometheus_config_last_reload_successful 0")
+    );
     assert_eq!(ferula.query("vector(1)")[0]["value"][1], "1");
     std::fs::write(&config, "global:\n  scrape_interval: 7s\n").unwrap();
     ferula.hang_up();
     ferula.eventually("the good file is in force", |f| {
-        f.get("/api/v1/status/config").text().contains("scrape_interval: 7s")
+        f.get("/api/v1/status/config")
+            .text()
+            .contains("scrape_interval: 7s")
     });
-    assert!(ferula.get("/metrics").text().contains("prometheus_config_last_reload_successful 1"));
+    assert!(
+        ferula
+            .get("/metrics")
+            .text()
+            .contains("prometheus_config_last_reload_successful 1")
+    );
     let answer = ferula.post("/-/quit", "", b"");
-    assert_eq!((answer.status, answer.text().trim()), (200, "Requesting termination... Goodbye!"));
+    assert_eq!(
+        (answer.status, answer.text().trim()),
+        (200, "Requesting termination... Goodbye!")
+    );
 }

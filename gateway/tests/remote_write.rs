@@ -25,18 +25,36 @@ fn both_versions_store_and_survive_a_kill() {
     body.extend(good(b"two", f64::NAN, now));
     let answer = ferula.post("/api/v1/write", V1, &snappy(&body));
     assert_eq!((answer.status, answer.text()), (204, String::new()));
-    let body = request_v2(&["", "__name__", "three"], &[(&[1, 2], &[(3.0, now - 5), (4.0, now)])]);
+    let body = request_v2(
+        &["", "__name__", "three"],
+        &[(&[1, 2], &[(3.0, now - 5), (4.0, now)])],
+    );
     let answer = ferula.post("/api/v1/write", V2, &snappy(&body));
     assert_eq!(answer.status, 204, "{}", answer.text());
-    assert_eq!(answer.header("x-prometheus-remote-write-samples-written"), Some("2"));
-    assert_eq!(answer.header("x-prometheus-remote-write-histograms-written"), Some("0"));
-    assert_eq!(answer.header("x-prometheus-remote-write-exemplars-written"), Some("0"));
+    assert_eq!(
+        answer.header("x-prometheus-remote-write-samples-written"),
+        Some("2")
+    );
+    assert_eq!(
+        answer.header("x-prometheus-remote-write-histograms-written"),
+        Some("0")
+    );
+    assert_eq!(
+        answer.header("x-prometheus-remote-write-exemplars-written"),
+        Some("0")
+    );
     let check = |ferula: &Ferula| {
         assert_eq!(ferula.query("one{job=\"t\"}")[0]["value"][1], "1.5");
         assert_eq!(ferula.query("two")[0]["value"][1], "NaN");
         let three = ferula.query("three[1m]");
         let values = three[0]["values"].as_array().unwrap();
-        assert_eq!(values.iter().map(|v| v[1].as_str().unwrap()).collect::<Vec<_>>(), ["3", "4"]);
+        assert_eq!(
+            values
+                .iter()
+                .map(|v| v[1].as_str().unwrap())
+                .collect::<Vec<_>>(),
+            ["3", "4"]
+        );
     };
     check(&ferula);
     ferula.kill();
@@ -55,7 +73,11 @@ fn order_rules_are_prometheuss() {
         (answer.status, answer.text())
     };
     assert_eq!(write(good(b"m", 1.0, now)).0, 204);
-    assert_eq!(write(good(b"m", 1.0, now)).0, 204, "the same sample again is no error");
+    assert_eq!(
+        write(good(b"m", 1.0, now)).0,
+        204,
+        "the same sample again is no error"
+    );
     let (status, text) = write(good(b"m", 2.0, now));
     assert_eq!(status, 400);
     assert!(text.contains("duplicate sample for timestamp"), "{text}");
@@ -64,7 +86,11 @@ fn order_rules_are_prometheuss() {
     let (status, text) = write(both);
     assert_eq!(status, 400);
     assert!(text.contains("out of order sample"), "{text}");
-    assert_eq!(ferula.query("other"), serde_json::json!([]), "1.0 requests are refused whole");
+    assert_eq!(
+        ferula.query("other"),
+        serde_json::json!([]),
+        "1.0 requests are refused whole"
+    );
     let (status, text) = write(good(b"far", 1.0, now + 3_600_000));
     assert_eq!(status, 400);
     assert!(text.contains("out of bounds"), "{text}");
@@ -74,9 +100,20 @@ fn order_rules_are_prometheuss() {
     );
     let answer = ferula.post("/api/v1/write", V2, &snappy(&body));
     assert_eq!(answer.status, 400);
-    assert!(answer.text().contains("out of order sample"), "{}", answer.text());
-    assert_eq!(answer.header("x-prometheus-remote-write-samples-written"), Some("1"));
-    assert_eq!(ferula.query("fresh")[0]["value"][1], "5", "2.0 requests are stored in part");
+    assert!(
+        answer.text().contains("out of order sample"),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(
+        answer.header("x-prometheus-remote-write-samples-written"),
+        Some("1")
+    );
+    assert_eq!(
+        ferula.query("fresh")[0]["value"][1],
+        "5",
+        "2.0 requests are stored in part"
+    );
     assert_eq!(ferula.query("m")[0]["value"][1], "1");
 }
 
@@ -90,7 +127,12 @@ fn bad_input_is_refused_and_harms_nothing() {
 
     let refused = |what: &str, headers: &str, body: &[u8], codes: &[u16]| {
         let answer = ferula.post("/api/v1/write", headers, body);
-        assert!(codes.contains(&answer.status), "{what}: {} {}", answer.status, answer.text());
+        assert!(
+            codes.contains(&answer.status),
+            "{what}: {} {}",
+            answer.status,
+            answer.text()
+        );
         assert!(!answer.text().trim().is_empty(), "{what}: no text");
     };
     let fine = snappy(&good(b"hidden", 1.0, now));
@@ -114,9 +156,17 @@ fn bad_input_is_refused_and_harms_nothing() {
     assert_eq!(ferula.get("/api/v1/write").status, 405);
 
     for (what, symbols, refs) in [
-        ("unknown symbol", &["", "__name__", "hidden"][..], &[1u64, 99][..]),
+        (
+            "unknown symbol",
+            &["", "__name__", "hidden"][..],
+            &[1u64, 99][..],
+        ),
         ("odd references", &["", "__name__", "hidden"], &[1]),
-        ("first symbol not empty", &["x", "__name__", "hidden"], &[1, 2]),
+        (
+            "first symbol not empty",
+            &["x", "__name__", "hidden"],
+            &[1, 2],
+        ),
         ("without a name", &["", "job", "hidden"], &[1, 2]),
         ("name twice", &["", "__name__", "hidden"], &[1, 2, 1, 2]),
     ] {
@@ -133,16 +183,27 @@ fn bad_input_is_refused_and_harms_nothing() {
         let body = series_v1(labels, &[(1.0, now)]);
         let answer = ferula.post("/api/v1/write", V1, &snappy(&body));
         // Prometheus skips a series with invalid labels and answers for the rest of the request.
-        assert!([204, 400].contains(&answer.status), "{labels:?}: {}", answer.status);
+        assert!(
+            [204, 400].contains(&answer.status),
+            "{labels:?}: {}",
+            answer.status
+        );
     }
     let found = ferula.query("{__name__=~\"hidden.*\"} or {job=\"hidden\"}");
-    assert_eq!(found, serde_json::json!([]), "something of the bad input was stored");
+    assert_eq!(
+        found,
+        serde_json::json!([]),
+        "something of the bad input was stored"
+    );
     assert_eq!(ferula.query("sane")[0]["value"][1], "1");
     let unsorted = series_v1(&[(b"job", b"t"), (b"__name__", b"unsorted")], &[(2.0, now)]);
     let answer = ferula.post("/api/v1/write", V1, &snappy(&unsorted));
     let stored = ferula.query("unsorted");
     match answer.status {
-        204 => assert_eq!(stored[0]["metric"]["job"], "t", "labels are sorted before they are kept"),
+        204 => assert_eq!(
+            stored[0]["metric"]["job"], "t",
+            "labels are sorted before they are kept"
+        ),
         status => assert_eq!((status, stored), (400, serde_json::json!([]))),
     }
     assert_eq!(ferula.post("/api/v1/write", V1, &sane).status, 204);

@@ -8,7 +8,9 @@ use std::time::Duration;
 use support::Ferula;
 
 /// A target that answers every connection with what `answer` writes; the thread ends with the process.
-fn target(answer: impl Fn(&mut dyn Write) -> std::io::Result<()> + Send + Sync + 'static) -> String {
+fn target(
+    answer: impl Fn(&mut dyn Write) -> std::io::Result<()> + Send + Sync + 'static,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let answer = std::sync::Arc::new(answer);
@@ -27,7 +29,8 @@ fn target(answer: impl Fn(&mut dyn Write) -> std::io::Result<()> + Send + Sync +
     address
 }
 
-const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\nconnection: close\r\n";
+const HEAD: &str =
+    "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\nconnection: close\r\n";
 
 #[test]
 fn scrapes_itself_without_any_file() {
@@ -37,7 +40,11 @@ fn scrapes_itself_without_any_file() {
         let result = f.query("up");
         result.as_array().is_some_and(|r| r.len() == 1) && result[0]["value"][1] == "1"
     });
-    for name in ["scrape_duration_seconds", "scrape_samples_scraped", "process_cpu_seconds_total"] {
+    for name in [
+        "scrape_duration_seconds",
+        "scrape_samples_scraped",
+        "process_cpu_seconds_total",
+    ] {
         assert_eq!(ferula.query(name).as_array().unwrap().len(), 1, "{name}");
     }
     let targets = ferula.get("/api/v1/targets").json();
@@ -46,8 +53,13 @@ fn scrapes_itself_without_any_file() {
     assert_eq!(active["lastError"], "");
     assert!(active["scrapeUrl"].as_str().unwrap().ends_with("/metrics"));
     assert!(active["discoveredLabels"]["__address__"].is_string());
-    let metadata = ferula.get("/api/v1/metadata?metric=process_cpu_seconds_total").json();
-    assert_eq!(metadata["data"]["process_cpu_seconds_total"][0]["type"], "counter");
+    let metadata = ferula
+        .get("/api/v1/metadata?metric=process_cpu_seconds_total")
+        .json();
+    assert_eq!(
+        metadata["data"]["process_cpu_seconds_total"][0]["type"],
+        "counter"
+    );
 }
 
 #[test]
@@ -91,16 +103,26 @@ fn bad_targets_fail_alone() {
     ferula.eventually("five targets with a verdict", |f| {
         f.query("up").as_array().is_some_and(|r| r.len() == 5)
     });
-    let up = |address: &str| ferula.query(&format!("up{{instance=\"{address}\"}}"))[0]["value"][1].clone();
+    let up = |address: &str| {
+        ferula.query(&format!("up{{instance=\"{address}\"}}"))[0]["value"][1].clone()
+    };
     assert_eq!(up(&good), "1");
     for bad in [&binary, &endless, &five_gigabytes, &undeclared_flood] {
         assert_eq!(up(bad), "0", "{bad}");
     }
     assert_eq!(ferula.query("fine{le=\"1\"}")[0]["value"][1], "42");
     let stored = ferula.query("{__name__=~\"drip|flood_total\"}");
-    assert_eq!(stored, serde_json::json!([]), "a failed scrape stores nothing but its report");
+    assert_eq!(
+        stored,
+        serde_json::json!([]),
+        "a failed scrape stores nothing but its report"
+    );
     let resident = std::fs::read_to_string(format!("/proc/{}/status", ferula.id())).unwrap();
-    let resident = resident.lines().find(|l| l.starts_with("VmRSS")).unwrap().to_owned();
+    let resident = resident
+        .lines()
+        .find(|l| l.starts_with("VmRSS"))
+        .unwrap()
+        .to_owned();
     let kib: u64 = resident.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(kib < 1 << 20, "the flood must not be kept: {resident}");
 }
@@ -125,9 +147,16 @@ fn a_vanished_series_goes_stale_and_a_dead_target_too() {
     std::fs::write(directory.path().join("prometheus.yml"), config).unwrap();
     let ferula = Ferula::start(directory.path(), &[]);
     let count = |f: &Ferula, query: &str| f.query(query).as_array().map_or(0, Vec::len);
-    ferula.eventually("both series", |f| count(f, "stays") == 1 && count(f, "leaves") == 1);
-    ferula.eventually("one is gone", |f| count(f, "leaves") == 0 && count(f, "stays") == 1);
-    ferula.eventually("the target failed", |f| count(f, "stays") == 0 && count(f, "up == 0") == 1);
-    let error = ferula.get("/api/v1/targets").json()["data"]["activeTargets"][0]["lastError"].clone();
+    ferula.eventually("both series", |f| {
+        count(f, "stays") == 1 && count(f, "leaves") == 1
+    });
+    ferula.eventually("one is gone", |f| {
+        count(f, "leaves") == 0 && count(f, "stays") == 1
+    });
+    ferula.eventually("the target failed", |f| {
+        count(f, "stays") == 0 && count(f, "up == 0") == 1
+    });
+    let error =
+        ferula.get("/api/v1/targets").json()["data"]["activeTargets"][0]["lastError"].clone();
     assert_eq!(error, "server returned HTTP status 500 Oops");
 }

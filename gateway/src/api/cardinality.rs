@@ -31,7 +31,11 @@ pub(super) async fn gather(shards: &dyn ShardRunner) -> Result<Cardinality, Stri
     }
     let mut all = Cardinality::default();
     for (shard, reply) in replies.into_iter().enumerate() {
-        all.merge(reply.await.map_err(|_| format!("shard {shard} has stopped"))?);
+        all.merge(
+            reply
+                .await
+                .map_err(|_| format!("shard {shard} has stopped"))?,
+        );
     }
     Ok(all)
 }

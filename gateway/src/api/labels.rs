@@ -17,7 +17,12 @@ fn asked(form: &Form, wrap: impl Fn(String) -> ApiError) -> Result<MetadataReque
     let max = time_param(form, "end", TIME_MAX_MS)?;
     let selectors = matchers_param(form).map_err(wrap)?;
     let cancel = CancelToken::new();
-    Ok(MetadataRequest { selectors, range: TimeRange { min, max }, limit, cancel })
+    Ok(MetadataRequest {
+        selectors,
+        range: TimeRange { min, max },
+        limit,
+        cancel,
+    })
 }
 
 fn execution(error: impl std::fmt::Display) -> ApiError {
@@ -26,31 +31,46 @@ fn execution(error: impl std::fmt::Display) -> ApiError {
 
 /// Data with a warning when the limit has cut it.
 fn data(json: String, truncated: bool) -> ApiData {
-    let warnings =
-        if truncated { vec!["results truncated due to limit".to_owned()] } else { Vec::new() };
-    ApiData { json, warnings, infos: Vec::new() }
+    let warnings = if truncated {
+        vec!["results truncated due to limit".to_owned()]
+    } else {
+        Vec::new()
+    };
+    ApiData {
+        json,
+        warnings,
+        infos: Vec::new(),
+    }
 }
 
 /// `/api/v1/labels`.
 pub async fn names(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData, ApiError> {
     let form = form_of(&mut request).await?;
     let asked = asked(&form, ApiError::bad_data)?;
-    let names =
-        metadata::label_names(&*worker.services.store, &asked).await.map_err(execution)?;
+    let names = metadata::label_names(&*worker.services.store, &asked)
+        .await
+        .map_err(execution)?;
     Ok(data(string_list(&names.items), names.truncated))
 }
 
 /// `/api/v1/label/<name>/values`.
 pub async fn values(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData, ApiError> {
     let raw = request.path_value("name").to_owned();
-    let name = if raw.starts_with("U__") { unescape(&raw).unwrap_or(raw) } else { raw };
+    let name = if raw.starts_with("U__") {
+        unescape(&raw).unwrap_or(raw)
+    } else {
+        raw
+    };
     if name.is_empty() {
-        return Err(ApiError::bad_data(format!("invalid label name: \"{name}\"")));
+        return Err(ApiError::bad_data(format!(
+            "invalid label name: \"{name}\""
+        )));
     }
     let form = form_of(&mut request).await?;
     let asked = asked(&form, ApiError::bad_data)?;
-    let values =
-        metadata::label_values(&*worker.services.store, &name, &asked).await.map_err(execution)?;
+    let values = metadata::label_values(&*worker.services.store, &name, &asked)
+        .await
+        .map_err(execution)?;
     Ok(data(string_list(&values.items), values.truncated))
 }
 
@@ -81,7 +101,9 @@ pub async fn series(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
     let asked = asked(&form, |e| ApiError::parameter("match[]", e))?;
-    let all = metadata::series(&*worker.services.store, &asked).await.map_err(execution)?;
+    let all = metadata::series(&*worker.services.store, &asked)
+        .await
+        .map_err(execution)?;
     let mut json = String::from("[");
     for (i, labels) in all.items.iter().enumerate() {
         if i > 0 {
@@ -99,7 +121,10 @@ mod tests {
 
     #[test]
     fn names_unescape() {
-        assert_eq!(unescape("U__http_2e_status").as_deref(), Some("http.status"));
+        assert_eq!(
+            unescape("U__http_2e_status").as_deref(),
+            Some("http.status")
+        );
         assert_eq!(unescape("U__a__b").as_deref(), Some("a_b"));
         assert_eq!(unescape("U__a_zz_b"), None);
     }

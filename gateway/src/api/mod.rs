@@ -4,6 +4,7 @@
 //! `http::router` has the table that leads here.
 
 mod cardinality;
+mod json;
 pub mod labels;
 pub mod lifecycle;
 pub mod params;
@@ -11,4 +12,3 @@ pub mod query;
 pub mod status;
 pub mod targets;
 pub mod write;
-mod json;

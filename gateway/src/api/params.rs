@@ -20,7 +20,11 @@ fn parse_float(text: &str) -> Option<f64> {
         .bytes()
         .next()
         .is_some_and(|b| b.is_ascii_digit() || matches!(b, b'.' | b'i' | b'I' | b'n' | b'N'));
-    if starts_like_number { text.parse().ok() } else { None }
+    if starts_like_number {
+        text.parse().ok()
+    } else {
+        None
+    }
 }
 
 /// A time as Unix seconds (fractions rounded to milliseconds) or RFC 3339.
@@ -28,7 +32,9 @@ pub fn parse_time(text: &str) -> Result<i64, String> {
     if let Some(seconds) = parse_float(text) {
         let whole = seconds.trunc();
         let fraction_ms = ((seconds - whole) * 1000.0).round();
-        return Ok((whole as i64).saturating_mul(1000).saturating_add(fraction_ms as i64));
+        return Ok((whole as i64)
+            .saturating_mul(1000)
+            .saturating_add(fraction_ms as i64));
     }
     if let Ok(time) = text.parse::<jiff::Timestamp>()
         && text.len() >= 20
@@ -38,7 +44,10 @@ pub fn parse_time(text: &str) -> Result<i64, String> {
     match text {
         TIME_MIN_TEXT => Ok(TIME_MIN_MS),
         TIME_MAX_TEXT => Ok(TIME_MAX_MS),
-        _ => Err(format!("cannot parse {} to a valid timestamp", go_quote(text))),
+        _ => Err(format!(
+            "cannot parse {} to a valid timestamp",
+            go_quote(text)
+        )),
     }
 }
 
@@ -48,7 +57,9 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
         let nanos = seconds * 1e9;
         if nanos > i64::MAX as f64 || nanos < i64::MIN as f64 {
             let quoted = go_quote(text);
-            return Err(format!("cannot parse {quoted} to a valid duration. It overflows int64"));
+            return Err(format!(
+                "cannot parse {quoted} to a valid duration. It overflows int64"
+            ));
         }
         return Ok((nanos / 1e6) as i64);
     }
@@ -60,7 +71,9 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
 pub fn go_quote(text: &str) -> String {
     let mut out = String::new();
     crate::http::respond::push_json_string(&mut out, text);
-    out.replace("\\u003c", "<").replace("\\u003e", ">").replace("\\u0026", "&")
+    out.replace("\\u003c", "<")
+        .replace("\\u003e", ">")
+        .replace("\\u0026", "&")
 }
 
 /// `name` as a time, `default` when absent; the error is the whole answer.
@@ -81,7 +94,10 @@ pub fn limit_param(form: &Form) -> Result<usize, ApiError> {
     }
     let invalid = || {
         let quoted = go_quote(text);
-        ApiError::parameter("limit", format!("strconv.Atoi: parsing {quoted}: invalid syntax"))
+        ApiError::parameter(
+            "limit",
+            format!("strconv.Atoi: parsing {quoted}: invalid syntax"),
+        )
     };
     let limit: i64 = text.parse().map_err(|_| invalid())?;
     usize::try_from(limit).map_err(|_| ApiError::parameter("limit", "limit must be non-negative"))
@@ -108,10 +124,19 @@ mod tests {
     fn times() {
         assert_eq!(parse_time("1435781430.781"), Ok(1_435_781_430_781));
         assert_eq!(parse_time("-1.5"), Ok(-1500));
-        assert_eq!(parse_time("2015-07-01T20:10:51.781Z"), Ok(1_435_781_451_781));
-        assert_eq!(parse_time("2015-07-01T22:10:51+02:00"), Ok(1_435_781_451_000));
+        assert_eq!(
+            parse_time("2015-07-01T20:10:51.781Z"),
+            Ok(1_435_781_451_781)
+        );
+        assert_eq!(
+            parse_time("2015-07-01T22:10:51+02:00"),
+            Ok(1_435_781_451_000)
+        );
         assert_eq!(parse_time(TIME_MIN_TEXT), Ok(TIME_MIN_MS));
-        assert_eq!(parse_time("foo"), Err("cannot parse \"foo\" to a valid timestamp".into()));
+        assert_eq!(
+            parse_time("foo"),
+            Err("cannot parse \"foo\" to a valid timestamp".into())
+        );
         assert!(parse_time("").is_err());
     }
 
@@ -124,7 +149,10 @@ mod tests {
             parse_duration("1e30"),
             Err("cannot parse \"1e30\" to a valid duration. It overflows int64".into())
         );
-        assert_eq!(parse_duration("x"), Err("cannot parse \"x\" to a valid duration".into()));
+        assert_eq!(
+            parse_duration("x"),
+            Err("cannot parse \"x\" to a valid duration".into())
+        );
     }
 
     #[test]

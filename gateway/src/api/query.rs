@@ -16,7 +16,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const POINTS_PER_SERIES_MAX: i64 = 11_000;
 
 pub(crate) fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_millis() as i64)
 }
 
 pub(super) async fn form_of(request: &mut Request) -> Result<Form, ApiError> {
@@ -58,8 +60,8 @@ struct Asked {
 fn options(worker: &Worker, form: &Form) -> Result<(Duration, Option<i64>), ApiError> {
     let mut timeout = worker.app.query_timeout();
     if !form.value("timeout").is_empty() {
-        let ms = parse_duration(form.value("timeout"))
-            .map_err(|e| ApiError::parameter("timeout", e))?;
+        let ms =
+            parse_duration(form.value("timeout")).map_err(|e| ApiError::parameter("timeout", e))?;
         timeout = timeout.min(Duration::from_millis(ms.max(0) as u64));
     }
     let lookback = match form.value("lookback_delta") {
@@ -100,8 +102,7 @@ pub async fn range(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData,
         let text = "end timestamp must not be before start time";
         return Err(ApiError::parameter("end", text));
     }
-    let step_ms =
-        parse_duration(form.value("step")).map_err(|e| ApiError::parameter("step", e))?;
+    let step_ms = parse_duration(form.value("step")).map_err(|e| ApiError::parameter("step", e))?;
     if step_ms <= 0 {
         let text = "zero or negative query resolution step widths are not accepted. Try a positive integer";
         return Err(ApiError::parameter("step", text));
@@ -145,7 +146,9 @@ async fn evaluate(worker: &Rc<Worker>, asked: Asked) -> Result<ApiData, ApiError
         queries.queue_time.observe(started.elapsed().as_secs_f64());
         let evaluation = Instant::now();
         let outcome = engine.query(&*worker.services.store, &request).await;
-        queries.inner_eval_time.observe(evaluation.elapsed().as_secs_f64());
+        queries
+            .inner_eval_time
+            .observe(evaluation.elapsed().as_secs_f64());
         outcome
     };
     let mut work = std::pin::pin!(work);
@@ -164,9 +167,12 @@ async fn evaluate(worker: &Rc<Worker>, asked: Asked) -> Result<ApiData, ApiError
     let truncated = asked.limit > 0 && truncate(&mut output.value, asked.limit);
     let sorting = Instant::now();
     let mut data = render(&output, asked.stats, started.elapsed());
-    queries.result_sort_time.observe(sorting.elapsed().as_secs_f64());
+    queries
+        .result_sort_time
+        .observe(sorting.elapsed().as_secs_f64());
     if truncated {
-        data.warnings.push("results truncated due to limit".to_owned());
+        data.warnings
+            .push("results truncated due to limit".to_owned());
     }
     Ok(data)
 }
@@ -205,7 +211,11 @@ fn render(output: &QueryOutput, stats: bool, took: Duration) -> ApiData {
         QueryValue::Vector(rows) => {
             json.push_str("vector\",\"result\":[");
             for (i, (labels, at, value)) in rows.iter().enumerate() {
-                json.push_str(if i > 0 { ",{\"metric\":" } else { "{\"metric\":" });
+                json.push_str(if i > 0 {
+                    ",{\"metric\":"
+                } else {
+                    "{\"metric\":"
+                });
                 push_labels(&mut json, labels);
                 json.push_str(",\"value\":");
                 push_sample(&mut json, *at, *value);
@@ -216,7 +226,11 @@ fn render(output: &QueryOutput, stats: bool, took: Duration) -> ApiData {
         QueryValue::Matrix(rows) => {
             json.push_str("matrix\",\"result\":[");
             for (i, row) in rows.iter().enumerate() {
-                json.push_str(if i > 0 { ",{\"metric\":" } else { "{\"metric\":" });
+                json.push_str(if i > 0 {
+                    ",{\"metric\":"
+                } else {
+                    "{\"metric\":"
+                });
                 push_labels(&mut json, &row.labels);
                 json.push_str(",\"values\":[");
                 for (k, (at, value)) in row.timestamps.iter().zip(&row.values).enumerate() {
@@ -238,7 +252,11 @@ fn render(output: &QueryOutput, stats: bool, took: Duration) -> ApiData {
         ));
     }
     json.push('}');
-    ApiData { json, warnings: output.warnings.clone(), infos: output.infos.clone() }
+    ApiData {
+        json,
+        warnings: output.warnings.clone(),
+        infos: output.infos.clone(),
+    }
 }
 
 /// `/api/v1/format_query`.

@@ -61,14 +61,18 @@ fn rfc3339(ms: i64) -> String {
 }
 
 fn start_time_ms(worker: &Worker) -> i64 {
-    let since = worker.app.start_time().duration_since(std::time::UNIX_EPOCH);
+    let since = worker
+        .app
+        .start_time()
+        .duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |d| d.as_millis() as i64)
 }
 
 /// `status/runtimeinfo`.
 pub fn runtime_info(worker: &Worker) -> Result<ApiData, ApiError> {
     let app = &worker.app;
-    let directory = std::env::current_dir().map_or_else(|_| String::new(), |d| d.display().to_string());
+    let directory =
+        std::env::current_dir().map_or_else(|_| String::new(), |d| d.display().to_string());
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let info = serde_json::json!({
         "startTime": rfc3339(start_time_ms(worker)),
@@ -105,7 +109,8 @@ pub async fn tsdb(worker: &Rc<Worker>, request: &Request) -> Result<ApiData, Api
         text => match text.parse::<usize>() {
             Ok(limit) if (1..=TSDB_ENTRIES_MAX).contains(&limit) => limit,
             _ => {
-                let text = format!("limit must be a positive number and at most {TSDB_ENTRIES_MAX}");
+                let text =
+                    format!("limit must be a positive number and at most {TSDB_ENTRIES_MAX}");
                 return Err(ApiError::bad_data(text));
             }
         },
@@ -121,7 +126,10 @@ pub async fn tsdb(worker: &Rc<Worker>, request: &Request) -> Result<ApiData, Api
         serde_json::Value::Array(items)
     };
     let of_names = |count: fn(&storage_engine::shard::LabelNameCardinality) -> u64| {
-        all.names.iter().map(|(n, c)| (n.clone(), count(c))).collect()
+        all.names
+            .iter()
+            .map(|(n, c)| (n.clone(), count(c)))
+            .collect()
     };
     let stats = worker.services.store.stats();
     let sum = |field: fn(&ShardStats) -> u64| stats.iter().map(field).sum::<u64>();
@@ -150,7 +158,9 @@ pub async fn tsdb(worker: &Rc<Worker>, request: &Request) -> Result<ApiData, Api
 
 /// `alertmanagers`: none are notified by this version.
 pub fn no_alertmanagers() -> Result<ApiData, ApiError> {
-    Ok(ApiData::json("{\"activeAlertmanagers\":[],\"droppedAlertmanagers\":[]}".to_owned()))
+    Ok(ApiData::json(
+        "{\"activeAlertmanagers\":[],\"droppedAlertmanagers\":[]}".to_owned(),
+    ))
 }
 
 /// `rules`: none are evaluated by this version.
@@ -160,7 +170,10 @@ pub fn no_rules() -> Result<ApiData, ApiError> {
 
 /// `alerts`: none are evaluated by this version.
 pub fn no_alerts() -> Result<ApiData, ApiError> {
-    Ok(ApiData::json(format!("{{\"alerts\":{}}}", string_list::<&str>([]))))
+    Ok(ApiData::json(format!(
+        "{{\"alerts\":{}}}",
+        string_list::<&str>([])
+    )))
 }
 
 /// `/metrics`.
@@ -180,8 +193,17 @@ pub fn metrics(worker: &Worker) -> Response {
         ],
         1.0,
     );
-    page.gauge("ferula_build_info", "A metric with a constant '1' value labeled by version and runtime.")
-        .sample(&[("version", env!("CARGO_PKG_VERSION")), ("runtime", worker.services.store.runtime_name())], 1.0);
+    page.gauge(
+        "ferula_build_info",
+        "A metric with a constant '1' value labeled by version and runtime.",
+    )
+    .sample(
+        &[
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("runtime", worker.services.store.runtime_name()),
+        ],
+        1.0,
+    );
     page.one_gauge(
         "prometheus_config_last_reload_successful",
         "Whether the last configuration reload attempt was successful.",
@@ -208,7 +230,11 @@ pub fn metrics(worker: &Worker) -> Response {
     write_receiver(&mut page, &worker.services.writes);
     super::targets::write_metrics(&mut page, &worker.services.scrape);
     write_process_metrics(&mut page, start_time_ms(worker) as f64 / 1000.0);
-    content(200, "text/plain; version=0.0.4; charset=utf-8", page.finish())
+    content(
+        200,
+        "text/plain; version=0.0.4; charset=utf-8",
+        page.finish(),
+    )
 }
 
 fn write_storage(page: &mut Exposition, stats: &[ShardStats]) {
@@ -228,8 +254,11 @@ fn write_storage(page: &mut Exposition, stats: &[ShardStats]) {
         "Total number of chunks in the head block.",
         sum(|s| s.chunks),
     );
-    page.counter("prometheus_tsdb_head_samples_appended_total", "Total number of appended samples.")
-        .sample(&[("type", "float")], sum(|s| s.samples_stored));
+    page.counter(
+        "prometheus_tsdb_head_samples_appended_total",
+        "Total number of appended samples.",
+    )
+    .sample(&[("type", "float")], sum(|s| s.samples_stored));
     page.counter(
         "prometheus_tsdb_out_of_order_samples_total",
         "Total number of out of order samples ingestion failed attempts due to out of order being disabled.",
@@ -257,19 +286,31 @@ fn write_storage(page: &mut Exposition, stats: &[ShardStats]) {
         "Lowest timestamp value stored in the database.",
         min.map_or(0.0, |t| t as f64 / 1000.0),
     );
-    page.counter("ferula_shard_samples_stored_total", "Samples stored by each shard.");
+    page.counter(
+        "ferula_shard_samples_stored_total",
+        "Samples stored by each shard.",
+    );
     for (i, s) in stats.iter().enumerate() {
         page.sample(&[("shard", &i.to_string())], s.samples_stored as f64);
     }
-    page.counter("ferula_wal_commits_total", "Commits each shard's log has taken.");
+    page.counter(
+        "ferula_wal_commits_total",
+        "Commits each shard's log has taken.",
+    );
     for (i, s) in stats.iter().enumerate() {
         page.sample(&[("shard", &i.to_string())], s.commits as f64);
     }
-    page.counter("ferula_wal_bytes_total", "Bytes each shard's log has taken.");
+    page.counter(
+        "ferula_wal_bytes_total",
+        "Bytes each shard's log has taken.",
+    );
     for (i, s) in stats.iter().enumerate() {
         page.sample(&[("shard", &i.to_string())], s.logged_bytes as f64);
     }
-    page.gauge("ferula_memory_bytes", "Memory of the shards by what it holds.");
+    page.gauge(
+        "ferula_memory_bytes",
+        "Memory of the shards by what it holds.",
+    );
     for (part, bytes) in [
         ("index", sum(|s| s.index_bytes)),
         ("series", sum(|s| s.series_bytes)),
@@ -282,7 +323,11 @@ fn write_storage(page: &mut Exposition, stats: &[ShardStats]) {
 
 fn write_receiver(page: &mut Exposition, writes: &WriteCounters) {
     for (name, help, counter) in [
-        ("ferula_remote_write_samples_total", "Samples stored by remote write.", &writes.samples),
+        (
+            "ferula_remote_write_samples_total",
+            "Samples stored by remote write.",
+            &writes.samples,
+        ),
         (
             "ferula_remote_write_samples_rejected_total",
             "Samples of remote write that were refused.",

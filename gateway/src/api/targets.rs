@@ -6,8 +6,8 @@ use crate::http::respond::{ApiData, ApiError, push_json_string};
 use crate::self_metrics::Exposition;
 use crate::worker::Worker;
 use ingest::metadata::MetricMetadata;
-use ingest::scrape::{ActiveTargetSnapshot, ScrapeManager, SummaryTotals};
 use ingest::scrape::target::global_url;
+use ingest::scrape::{ActiveTargetSnapshot, ScrapeManager, SummaryTotals};
 use query_engine::parse::parse_metric_selector;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -30,11 +30,24 @@ fn push_active(out: &mut String, worker: &Worker, target: &ActiveTargetSnapshot)
     push_labels(out, &target.labels);
     push_member(out, "scrapePool", &target.scrape_pool);
     push_member(out, "scrapeUrl", &target.scrape_url);
-    push_member(out, "globalUrl", &global_url(&target.scrape_url, &worker.services.global_url));
+    push_member(
+        out,
+        "globalUrl",
+        &global_url(&target.scrape_url, &worker.services.global_url),
+    );
     push_member(out, "lastError", &target.last_error);
-    let last = target.last_scrape_ns.and_then(|ns| jiff::Timestamp::from_nanosecond(ns.into()).ok());
-    push_member(out, "lastScrape", &last.map_or_else(|| NEVER.to_owned(), |t| t.to_string()));
-    out.push_str(&format!(",\"lastScrapeDuration\":{}", target.last_scrape_duration.as_secs_f64()));
+    let last = target
+        .last_scrape_ns
+        .and_then(|ns| jiff::Timestamp::from_nanosecond(ns.into()).ok());
+    push_member(
+        out,
+        "lastScrape",
+        &last.map_or_else(|| NEVER.to_owned(), |t| t.to_string()),
+    );
+    out.push_str(&format!(
+        ",\"lastScrapeDuration\":{}",
+        target.last_scrape_duration.as_secs_f64()
+    ));
     push_member(out, "health", target.health.as_str());
     push_member(out, "scrapeInterval", &target.scrape_interval);
     push_member(out, "scrapeTimeout", &target.scrape_timeout);
@@ -56,7 +69,12 @@ pub fn targets(worker: &Worker, request: &Request) -> Result<ApiData, ApiError> 
     let all = worker.services.scrape.targets();
     let mut json = String::from("{\"activeTargets\":[");
     if active {
-        for (i, target) in all.active.iter().filter(|t| wanted(&t.scrape_pool)).enumerate() {
+        for (i, target) in all
+            .active
+            .iter()
+            .filter(|t| wanted(&t.scrape_pool))
+            .enumerate()
+        {
             if i > 0 {
                 json.push(',');
             }
@@ -65,8 +83,17 @@ pub fn targets(worker: &Worker, request: &Request) -> Result<ApiData, ApiError> 
     }
     json.push_str("],\"droppedTargets\":[");
     if dropped {
-        for (i, target) in all.dropped.iter().filter(|t| wanted(&t.scrape_pool)).enumerate() {
-            json.push_str(if i > 0 { ",{\"discoveredLabels\":" } else { "{\"discoveredLabels\":" });
+        for (i, target) in all
+            .dropped
+            .iter()
+            .filter(|t| wanted(&t.scrape_pool))
+            .enumerate()
+        {
+            json.push_str(if i > 0 {
+                ",{\"discoveredLabels\":"
+            } else {
+                "{\"discoveredLabels\":"
+            });
             push_labels(&mut json, &target.discovered_labels);
             push_member(&mut json, "scrapePool", &target.scrape_pool);
             json.push('}');
@@ -74,7 +101,12 @@ pub fn targets(worker: &Worker, request: &Request) -> Result<ApiData, ApiError> 
     }
     json.push_str("],\"droppedTargetCounts\":{");
     if dropped {
-        for (i, (name, count)) in all.dropped_counts.iter().filter(|(n, _)| wanted(n)).enumerate() {
+        for (i, (name, count)) in all
+            .dropped_counts
+            .iter()
+            .filter(|(n, _)| wanted(n))
+            .enumerate()
+        {
             if i > 0 {
                 json.push(',');
             }
@@ -113,19 +145,26 @@ pub fn targets_metadata(worker: &Worker, request: &Request) -> Result<ApiData, A
         text => parse_metric_selector(text).map_err(|e| ApiError::parameter("match_target", e))?,
     };
     let metric = form.value("metric");
-    let matches =
-        |labels: &Labels| matchers.iter().all(|m| m.matches(labels.value(&m.name)));
+    let matches = |labels: &Labels| matchers.iter().all(|m| m.matches(labels.value(&m.name)));
     let mut json = String::from("[");
     let mut count = 0;
     for target in worker.services.scrape.metadata() {
         if !matches(&target.target) {
             continue;
         }
-        for m in target.metadata.iter().filter(|m| metric.is_empty() || m.metric == metric) {
+        for m in target
+            .metadata
+            .iter()
+            .filter(|m| metric.is_empty() || m.metric == metric)
+        {
             if count == limit {
                 break;
             }
-            json.push_str(if count > 0 { ",{\"target\":" } else { "{\"target\":" });
+            json.push_str(if count > 0 {
+                ",{\"target\":"
+            } else {
+                "{\"target\":"
+            });
             push_labels(&mut json, &target.target);
             if metric.is_empty() {
                 push_member(&mut json, "metric", &m.metric);
@@ -179,7 +218,10 @@ pub fn metadata(worker: &Worker, request: &Request) -> Result<ApiData, ApiError>
 /// `/api/v1/scrape_pools`.
 pub fn scrape_pools(worker: &Worker) -> Result<ApiData, ApiError> {
     let pools = worker.services.scrape.scrape_pools();
-    Ok(ApiData::json(format!("{{\"scrapePools\":{}}}", string_list(pools))))
+    Ok(ApiData::json(format!(
+        "{{\"scrapePools\":{}}}",
+        string_list(pools)
+    )))
 }
 
 fn summary<'a>(
@@ -188,7 +230,11 @@ fn summary<'a>(
     help: &str,
     all: impl Iterator<Item = (Vec<(&'a str, &'a str)>, SummaryTotals)>,
 ) {
-    page.totals(name, help, all.map(|(labels, t)| (labels, t.sum_seconds, t.count)));
+    page.totals(
+        name,
+        help,
+        all.map(|(labels, t)| (labels, t.sum_seconds, t.count)),
+    );
 }
 
 /// The families that Prometheus has about scraping and discovery.
@@ -253,20 +299,30 @@ pub(super) fn write_metrics(page: &mut Exposition, scrape: &ScrapeManager) {
         page,
         "prometheus_target_interval_length_seconds",
         "Actual intervals between scrapes.",
-        intervals.iter().map(|(interval, t)| (vec![("interval", interval.as_str())], *t)),
+        intervals
+            .iter()
+            .map(|(interval, t)| (vec![("interval", interval.as_str())], *t)),
     );
     let pools = scrape.pool_stats();
     summary(
         page,
         "prometheus_target_sync_length_seconds",
         "Actual interval to sync the scrape pool.",
-        pools.iter().map(|p| (vec![("scrape_job", p.scrape_job.as_str())], p.sync)),
+        pools
+            .iter()
+            .map(|p| (vec![("scrape_job", p.scrape_job.as_str())], p.sync)),
     );
-    page.counter("prometheus_target_sync_failed_total", "Total number of target sync failures.");
+    page.counter(
+        "prometheus_target_sync_failed_total",
+        "Total number of target sync failures.",
+    );
     for p in &pools {
         page.sample(&[("scrape_job", &p.scrape_job)], p.sync_failed as f64);
     }
-    page.gauge("prometheus_sd_discovered_targets", "Current number of discovered targets.");
+    page.gauge(
+        "prometheus_sd_discovered_targets",
+        "Current number of discovered targets.",
+    );
     for p in &pools {
         let labels = [("config", p.scrape_job.as_str()), ("name", "scrape")];
         page.sample(&labels, p.discovered_targets as f64);

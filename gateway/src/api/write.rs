@@ -33,7 +33,10 @@ impl WriteState {
     /// Empty; the seed keeps senders from choosing labels that collide.
     pub fn new(seed: u64) -> Self {
         let session = RefCell::new(WriteSession::new(seed));
-        WriteState { session, buffers: RefCell::default() }
+        WriteState {
+            session,
+            buffers: RefCell::default(),
+        }
     }
 
     fn take(&self) -> Buffers {
@@ -59,13 +62,25 @@ pub async fn remote_write(worker: &Rc<Worker>, request: Request) -> Response {
     let mut buffers = worker.write.take();
     let answer = receive(worker, request, &mut buffers).await;
     worker.write.give_back(buffers);
-    let mut response =
-        if answer.status == 204 { empty(204) } else { text(answer.status, answer.body) };
+    let mut response = if answer.status == 204 {
+        empty(204)
+    } else {
+        text(answer.status, answer.body)
+    };
     let headers = response.headers_mut();
     for (name, count) in [
-        ("x-prometheus-remote-write-samples-written", answer.written.samples),
-        ("x-prometheus-remote-write-histograms-written", answer.written.histograms),
-        ("x-prometheus-remote-write-exemplars-written", answer.written.exemplars),
+        (
+            "x-prometheus-remote-write-samples-written",
+            answer.written.samples,
+        ),
+        (
+            "x-prometheus-remote-write-histograms-written",
+            answer.written.histograms,
+        ),
+        (
+            "x-prometheus-remote-write-exemplars-written",
+            answer.written.exemplars,
+        ),
     ] {
         headers.insert(name, HeaderValue::from(count));
     }
@@ -87,15 +102,25 @@ async fn receive(
         Err(refusal) => return refusal,
     };
     let counters = &worker.services.writes;
-    match request.read_body(WRITE_BODY_BYTES_MAX, &mut buffers.body).await {
+    match request
+        .read_body(WRITE_BODY_BYTES_MAX, &mut buffers.body)
+        .await
+    {
         Ok(()) => counters.bytes.add(buffers.body.len() as u64),
         Err(error) => {
             counters.bad_requests.inc();
-            let status = if matches!(error, BodyError::TooLarge { .. }) { 413 } else { 400 };
+            let status = if matches!(error, BodyError::TooLarge { .. }) {
+                413
+            } else {
+                400
+            };
             return WriteResponse::error(status, error.to_string());
         }
     }
-    let body = match buffers.decoder.decode(&buffers.body, WRITE_DECODED_BYTES_MAX) {
+    let body = match buffers
+        .decoder
+        .decode(&buffers.body, WRITE_DECODED_BYTES_MAX)
+    {
         Ok(body) => body,
         Err(error) => {
             counters.bad_requests.inc();
@@ -103,7 +128,11 @@ async fn receive(
         }
     };
     let target = StoreTarget(worker.services.store.clone());
-    let request = WriteRequest { version, body, now: super::query::now_ms() };
+    let request = WriteRequest {
+        version,
+        body,
+        now: super::query::now_ms(),
+    };
     let result = write(&worker.write.session, &target, request).await;
     counters.samples.add(result.samples_stored);
     counters.samples_rejected.add(result.samples_rejected);

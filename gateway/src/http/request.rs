@@ -41,7 +41,10 @@ impl Request {
 
     /// The value of a `{name}` part of the route.
     pub fn path_value(&self, name: &str) -> &str {
-        self.path_values.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v)
+        self.path_values
+            .iter()
+            .find(|(n, _)| n == name)
+            .map_or("", |(_, v)| v)
     }
 
     /// Reads the whole body into `buffer` (cleared first), at most `limit` bytes.
@@ -77,7 +80,8 @@ pub struct Form {
 
 impl Form {
     fn extend(&mut self, encoded: &[u8]) {
-        self.pairs.extend(url::form_urlencoded::parse(encoded).into_owned());
+        self.pairs
+            .extend(url::form_urlencoded::parse(encoded).into_owned());
     }
 
     /// Parameters of a query string alone.
@@ -89,12 +93,18 @@ impl Form {
 
     /// The first value of `name`, `""` when absent (Go's `FormValue`).
     pub fn value(&self, name: &str) -> &str {
-        self.pairs.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v)
+        self.pairs
+            .iter()
+            .find(|(n, _)| n == name)
+            .map_or("", |(_, v)| v)
     }
 
     /// Every value of `name`.
     pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.pairs.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
+        self.pairs
+            .iter()
+            .filter(move |(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
     }
 
     /// Is the parameter there at all?
@@ -110,7 +120,10 @@ mod tests {
     #[test]
     fn forms_decode_like_go() {
         let form = Form::from_query("match[]=up&match%5B%5D=%7Ba%3D%22b+c%22%7D&x=");
-        assert_eq!(form.values("match[]").collect::<Vec<_>>(), ["up", "{a=\"b c\"}"]);
+        assert_eq!(
+            form.values("match[]").collect::<Vec<_>>(),
+            ["up", "{a=\"b c\"}"]
+        );
         assert!(form.has("x"));
         assert_eq!(form.value("y"), "");
     }

@@ -67,7 +67,10 @@ pub struct ApiError {
 impl ApiError {
     /// Any kind.
     pub fn new(kind: ErrorType, text: impl Into<String>) -> Self {
-        ApiError { kind, text: text.into() }
+        ApiError {
+            kind,
+            text: text.into(),
+        }
     }
 
     /// `bad_data`.
@@ -95,7 +98,10 @@ pub struct ApiData {
 impl ApiData {
     /// Data without warnings.
     pub fn json(json: String) -> Self {
-        ApiData { json, ..ApiData::default() }
+        ApiData {
+            json,
+            ..ApiData::default()
+        }
     }
 }
 
@@ -153,8 +159,11 @@ pub fn push_json_string(out: &mut String, text: &str) {
 
 fn with_type(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Response {
     let mut response = http::Response::new(body.into());
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
@@ -171,7 +180,8 @@ pub fn error_text(status: u16, body: &str) -> Response {
 /// No body.
 pub fn empty(status: u16) -> Response {
     let mut response = http::Response::new(Bytes::new());
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response
 }
 
@@ -238,8 +248,14 @@ mod tests {
             infos: vec![],
         }));
         let text = String::from_utf8(ok.body().to_vec()).unwrap();
-        assert!(text.starts_with(r#"{"status":"success","data":[],"warnings":["w0","#), "{text}");
-        assert!(text.ends_with(r#","2 more warning annotations omitted"]}"#), "{text}");
+        assert!(
+            text.starts_with(r#"{"status":"success","data":[],"warnings":["w0","#),
+            "{text}"
+        );
+        assert!(
+            text.ends_with(r#","2 more warning annotations omitted"]}"#),
+            "{text}"
+        );
         let bad = envelope(Err(ApiError::parameter("time", "cannot parse \"x\"")));
         assert_eq!(bad.status(), 400);
         assert_eq!(

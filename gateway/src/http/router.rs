@@ -79,7 +79,12 @@ const fn route(
     needs: Needs,
     handler: Handler,
 ) -> Route {
-    Route { path, methods, needs, handler }
+    Route {
+        path,
+        methods,
+        needs,
+        handler,
+    }
 }
 
 /// Every route of the server.
@@ -92,25 +97,90 @@ pub const ROUTES: &[Route] = &[
     route("/-/reload", POST_PUT, Needs::Nothing, Handler::Reload),
     route("/-/quit", POST_PUT, Needs::Nothing, Handler::Quit),
     route("/api/v1/query", GET_POST, Needs::Ready, Handler::Query),
-    route("/api/v1/query_range", GET_POST, Needs::Ready, Handler::QueryRange),
-    route("/api/v1/format_query", GET_POST, Needs::Ready, Handler::FormatQuery),
-    route("/api/v1/parse_query", GET_POST, Needs::Ready, Handler::ParseQuery),
+    route(
+        "/api/v1/query_range",
+        GET_POST,
+        Needs::Ready,
+        Handler::QueryRange,
+    ),
+    route(
+        "/api/v1/format_query",
+        GET_POST,
+        Needs::Ready,
+        Handler::FormatQuery,
+    ),
+    route(
+        "/api/v1/parse_query",
+        GET_POST,
+        Needs::Ready,
+        Handler::ParseQuery,
+    ),
     route("/api/v1/labels", GET_POST, Needs::Ready, Handler::Labels),
-    route("/api/v1/label/{name}/values", GET, Needs::Ready, Handler::LabelValues),
+    route(
+        "/api/v1/label/{name}/values",
+        GET,
+        Needs::Ready,
+        Handler::LabelValues,
+    ),
     route("/api/v1/series", GET_POST, Needs::Ready, Handler::Series),
     route("/api/v1/metadata", GET, Needs::Ready, Handler::Metadata),
     route("/api/v1/targets", GET, Needs::Ready, Handler::Targets),
-    route("/api/v1/targets/metadata", GET, Needs::Ready, Handler::TargetsMetadata),
-    route("/api/v1/scrape_pools", GET, Needs::Ready, Handler::ScrapePools),
-    route("/api/v1/alertmanagers", GET, Needs::Ready, Handler::Alertmanagers),
+    route(
+        "/api/v1/targets/metadata",
+        GET,
+        Needs::Ready,
+        Handler::TargetsMetadata,
+    ),
+    route(
+        "/api/v1/scrape_pools",
+        GET,
+        Needs::Ready,
+        Handler::ScrapePools,
+    ),
+    route(
+        "/api/v1/alertmanagers",
+        GET,
+        Needs::Ready,
+        Handler::Alertmanagers,
+    ),
     route("/api/v1/rules", GET, Needs::Ready, Handler::Rules),
     route("/api/v1/alerts", GET, Needs::Ready, Handler::Alerts),
-    route("/api/v1/status/config", GET, Needs::Ready, Handler::StatusConfig),
-    route("/api/v1/status/flags", GET, Needs::Ready, Handler::StatusFlags),
-    route("/api/v1/status/runtimeinfo", GET, Needs::Ready, Handler::StatusRuntimeInfo),
-    route("/api/v1/status/buildinfo", GET, Needs::Ready, Handler::StatusBuildInfo),
-    route("/api/v1/status/tsdb", GET, Needs::Ready, Handler::StatusTsdb),
-    route("/api/v1/status/walreplay", GET, Needs::Nothing, Handler::StatusWalReplay),
+    route(
+        "/api/v1/status/config",
+        GET,
+        Needs::Ready,
+        Handler::StatusConfig,
+    ),
+    route(
+        "/api/v1/status/flags",
+        GET,
+        Needs::Ready,
+        Handler::StatusFlags,
+    ),
+    route(
+        "/api/v1/status/runtimeinfo",
+        GET,
+        Needs::Ready,
+        Handler::StatusRuntimeInfo,
+    ),
+    route(
+        "/api/v1/status/buildinfo",
+        GET,
+        Needs::Ready,
+        Handler::StatusBuildInfo,
+    ),
+    route(
+        "/api/v1/status/tsdb",
+        GET,
+        Needs::Ready,
+        Handler::StatusTsdb,
+    ),
+    route(
+        "/api/v1/status/walreplay",
+        GET,
+        Needs::Nothing,
+        Handler::StatusWalReplay,
+    ),
     route("/api/v1/write", POST, Needs::Ready, Handler::Write),
 ];
 
@@ -131,9 +201,15 @@ pub async fn dispatch(worker: &Rc<Worker>, mut request: Request) -> Response {
     let origin = request.headers.get(http::header::ORIGIN).cloned();
     let matched = TABLE.at(&request.path).ok().map(|found| {
         let decode = |text: &str| {
-            percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
+            percent_encoding::percent_decode_str(text)
+                .decode_utf8_lossy()
+                .into_owned()
         };
-        let values = found.params.iter().map(|(n, v)| (n.to_owned(), decode(v))).collect();
+        let values = found
+            .params
+            .iter()
+            .map(|(n, v)| (n.to_owned(), decode(v)))
+            .collect();
         (*found.value, values)
     });
     let Some((index, path_values)) = matched else {
@@ -161,8 +237,17 @@ pub async fn dispatch(worker: &Rc<Worker>, mut request: Request) -> Response {
     if head {
         *response.body_mut() = bytes::Bytes::new();
     }
-    worker.http.observe(index, response.status().as_u16(), started.elapsed(), response.body().len());
-    if api { with_cors(worker, origin, response) } else { response }
+    worker.http.observe(
+        index,
+        response.status().as_u16(),
+        started.elapsed(),
+        response.body().len(),
+    );
+    if api {
+        with_cors(worker, origin, response)
+    } else {
+        response
+    }
 }
 
 async fn call(worker: &Rc<Worker>, handler: Handler, request: Request) -> Response {
@@ -200,7 +285,9 @@ async fn call(worker: &Rc<Worker>, handler: Handler, request: Request) -> Respon
 
 /// Cross-origin headers as Prometheus sets them on its API.
 fn with_cors(worker: &Worker, origin: Option<HeaderValue>, mut response: Response) -> Response {
-    let Some(origin) = origin else { return response };
+    let Some(origin) = origin else {
+        return response;
+    };
     let headers = response.headers_mut();
     headers.insert("vary", HeaderValue::from_static("Origin"));
     let allow = match worker.app.cors_origin() {
@@ -217,7 +304,10 @@ fn with_cors(worker: &Worker, origin: Option<HeaderValue>, mut response: Respons
         "access-control-allow-methods",
         HeaderValue::from_static("GET, POST, OPTIONS"),
     );
-    headers.insert("access-control-expose-headers", HeaderValue::from_static("Date"));
+    headers.insert(
+        "access-control-expose-headers",
+        HeaderValue::from_static("Date"),
+    );
     response
 }
 
@@ -237,7 +327,10 @@ mod tests {
     #[test]
     fn nothing_that_changes_state_answers_to_get() {
         for route in ROUTES {
-            if matches!(route.handler, Handler::Reload | Handler::Quit | Handler::Write) {
+            if matches!(
+                route.handler,
+                Handler::Reload | Handler::Quit | Handler::Write
+            ) {
                 assert!(!route.methods.contains(&Method::GET), "{}", route.path);
             }
         }

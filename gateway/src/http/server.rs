@@ -138,6 +138,8 @@ pub async fn serve(
 pub(super) fn not_ready(stopping: bool) -> respond::Response {
     let mut response = respond::text(503, "Service Unavailable");
     let value = http::HeaderValue::from_static(if stopping { "true" } else { "false" });
-    response.headers_mut().insert("x-prometheus-stopping", value);
+    response
+        .headers_mut()
+        .insert("x-prometheus-stopping", value);
     response
 }

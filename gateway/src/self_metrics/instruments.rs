@@ -47,7 +47,11 @@ impl Histogram {
     /// With ascending bounds.
     pub fn new(bounds: &'static [f64]) -> Self {
         let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
-        Histogram { bounds, counts, sum_bits: AtomicU64::new(0) }
+        Histogram {
+            bounds,
+            counts,
+            sum_bits: AtomicU64::new(0),
+        }
     }
 
     /// Counts one observation.
@@ -55,7 +59,9 @@ impl Histogram {
         let bucket = self.bounds.partition_point(|b| *b < value);
         self.counts[bucket].fetch_add(1, Ordering::Relaxed);
         let add = |bits: u64| Some((f64::from_bits(bits) + value).to_bits());
-        let _ = self.sum_bits.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        let _ = self
+            .sum_bits
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 
     /// The state now.
@@ -68,7 +74,11 @@ impl Histogram {
                 buckets.push((*bound, count));
             }
         }
-        HistogramView { buckets, count, sum: f64::from_bits(self.sum_bits.load(Ordering::Relaxed)) }
+        HistogramView {
+            buckets,
+            count,
+            sum: f64::from_bits(self.sum_bits.load(Ordering::Relaxed)),
+        }
     }
 }
 
@@ -116,7 +126,11 @@ impl Summary {
     pub fn view(&self) -> SummaryView {
         let mut state = self.0.lock().unwrap_or_else(|e| e.into_inner());
         let now = Instant::now();
-        while state.recent.front().is_some_and(|(at, _)| now - *at > SUMMARY_AGE_MAX) {
+        while state
+            .recent
+            .front()
+            .is_some_and(|(at, _)| now - *at > SUMMARY_AGE_MAX)
+        {
             state.recent.pop_front();
         }
         let mut values: Vec<f64> = state.recent.iter().map(|(_, v)| *v).collect();

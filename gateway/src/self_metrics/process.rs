@@ -12,7 +12,10 @@ pub fn write_process_metrics(page: &mut Exposition, start_time_seconds: f64) {
     if let Ok(stat) = std::fs::read_to_string("/proc/self/stat")
         && let Some((_, rest)) = stat.rsplit_once(')')
     {
-        let fields: Vec<f64> = rest.split_whitespace().map(|f| f.parse().unwrap_or(0.0)).collect();
+        let fields: Vec<f64> = rest
+            .split_whitespace()
+            .map(|f| f.parse().unwrap_or(0.0))
+            .collect();
         // Fields are numbered from 3 (state) after the command: utime 14, stime 15, vsize 23, rss 24.
         let field = |n: usize| fields.get(n - 3).copied().unwrap_or(0.0);
         page.one_counter(
@@ -40,9 +43,16 @@ pub fn write_process_metrics(page: &mut Exposition, start_time_seconds: f64) {
     }
     if let Ok(limits) = std::fs::read_to_string("/proc/self/limits")
         && let Some(line) = limits.lines().find(|l| l.starts_with("Max open files"))
-        && let Some(soft) = line.split_whitespace().nth(3).and_then(|v| v.parse::<f64>().ok())
+        && let Some(soft) = line
+            .split_whitespace()
+            .nth(3)
+            .and_then(|v| v.parse::<f64>().ok())
     {
-        page.one_gauge("process_max_fds", "Maximum number of open file descriptors.", soft);
+        page.one_gauge(
+            "process_max_fds",
+            "Maximum number of open file descriptors.",
+            soft,
+        );
     }
     page.one_gauge(
         "process_start_time_seconds",

@@ -1,5 +1,9 @@
 //! A real `ferula` process on a free loopback port, and a small blocking HTTP client to talk to it.
-#![allow(dead_code, reason = "each test file uses its own part of this")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its own part of this"
+)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -33,7 +37,10 @@ impl Answer {
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
     }
 }
 
@@ -70,7 +77,13 @@ impl Ferula {
     /// SIGTERM; the exit code.
     pub fn terminate(mut self) -> Option<i32> {
         let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
         self.child.wait().unwrap().code()
     }
 
@@ -82,11 +95,20 @@ impl Ferula {
     /// SIGHUP.
     pub fn hang_up(&self) {
         let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-HUP", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     pub fn get(&self, path: &str) -> Answer {
-        self.send(&format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"), b"")
+        self.send(
+            &format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"),
+            b"",
+        )
     }
 
     pub fn post(&self, path: &str, headers: &str, body: &[u8]) -> Answer {
@@ -117,7 +139,11 @@ impl Ferula {
     /// `result` of an instant query at a time.
     pub fn query_at(&self, query: &str, time: &str) -> serde_json::Value {
         let encoded: String = query.bytes().map(|b| format!("%{b:02X}")).collect();
-        let time = if time.is_empty() { String::new() } else { format!("&time={time}") };
+        let time = if time.is_empty() {
+            String::new()
+        } else {
+            format!("&time={time}")
+        };
         let answer = self.get(&format!("/api/v1/query?query={encoded}{time}"));
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()["data"]["result"].clone()
@@ -127,7 +153,10 @@ impl Ferula {
     pub fn eventually(&self, what: &str, holds: impl Fn(&Ferula) -> bool) {
         let started = Instant::now();
         while !holds(self) {
-            assert!(started.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+            assert!(
+                started.elapsed() < PATIENCE,
+                "{what}: not within {PATIENCE:?}"
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -143,22 +172,35 @@ impl Drop for Ferula {
 fn parse(bytes: &[u8]) -> Answer {
     let end = bytes.windows(4).position(|w| w == b"\r\n\r\n");
     let Some(end) = end else {
-        return Answer { status: 0, headers: Vec::new(), body: bytes.to_vec() };
+        return Answer {
+            status: 0,
+            headers: Vec::new(),
+            body: bytes.to_vec(),
+        };
     };
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let mut lines = head.split("\r\n");
-    let status = lines.next().and_then(|l| l.split(' ').nth(1)).and_then(|s| s.parse().ok());
+    let status = lines
+        .next()
+        .and_then(|l| l.split(' ').nth(1))
+        .and_then(|s| s.parse().ok());
     let headers: Vec<(String, String)> = lines
         .filter_map(|l| l.split_once(':'))
         .map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned()))
         .collect();
     let body = bytes[end + 4..].to_vec();
-    Answer { status: status.unwrap_or(0), headers, body }
+    Answer {
+        status: status.unwrap_or(0),
+        headers,
+        body,
+    }
 }
 
 /// Milliseconds since the epoch.
 pub fn now_ms() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
     now.as_millis() as i64
 }
 

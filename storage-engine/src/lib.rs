@@ -8,6 +8,7 @@ mod index;
 pub mod io;
 pub mod limits;
 pub mod model;
+pub mod process;
 pub mod runtime;
 pub mod shard;
 pub mod shard_api;

@@ -1,6 +1,7 @@
 //! The binary `ferula`: a command line in, an exit code out.
 
 use gateway::cli::{self, Ask};
+use gateway::start::StartError;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -28,9 +29,17 @@ fn main() -> ExitCode {
             return ExitCode::from(error.exit_code());
         }
     };
+    if flags.print_default_config {
+        say(gateway::config::DEFAULT_CONFIG);
+        return ExitCode::SUCCESS;
+    }
     gateway::logging::init(flags.log_level, flags.log_format);
     match gateway::start::run(flags) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(StartError::Config { path, reason }) => {
+            tracing::error!(err = %reason, "Error loading config (--config.file={path})");
+            ExitCode::FAILURE
+        }
         Err(error) => {
             tracing::error!(err = %error, "Error starting the server");
             ExitCode::FAILURE

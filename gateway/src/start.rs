@@ -8,7 +8,7 @@ use crate::app::{App, ReloadRequest};
 use crate::cli::{Ack, Flags, Runtime};
 use crate::config::Config;
 use crate::http::server::{ServerLimits, bind, serve};
-use crate::limits::SHUTDOWN_DRAIN_MAX;
+use crate::limits::{OPEN_FILES_WANTED, SHUTDOWN_DRAIN_MAX};
 use crate::query_slots::QuerySlots;
 use crate::services::{Services, StoreTarget, WriteCounters};
 use crate::worker::{HttpMetrics, Worker};
@@ -26,6 +26,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use storage_engine::process::raise_open_files_limit;
 use storage_engine::store::{AckMode, OpenError, RuntimeChoice, Store, StoreOptions};
 use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,7 +38,7 @@ use tokio::task::LocalSet;
 #[non_exhaustive]
 pub enum StartError {
     /// The configuration is bad or not there.
-    #[error("error loading config from {path:?}: {reason}")]
+    #[error("couldn't load configuration (--config.file={path:?}): {reason}")]
     Config {
         /// Which file.
         path: String,
@@ -68,6 +69,18 @@ pub fn run(flags: Flags) -> Result<(), StartError> {
 
 async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
     let mut signals = Signals::new()?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        workers = flags.workers,
+        "Starting Ferula"
+    );
+    for warning in &flags.warnings {
+        tracing::warn!("{warning}");
+    }
+    match raise_open_files_limit(OPEN_FILES_WANTED) {
+        Ok(open_files) => tracing::debug!(open_files, "limit of open files"),
+        Err(error) => tracing::warn!(err = %error, "the limit of open files cannot be raised"),
+    }
     let mut listeners = Vec::new();
     for address in &flags.listen_addresses {
         let bound = bind(*address, flags.workers).map_err(|source| StartError::Listen {
@@ -128,8 +141,8 @@ async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
 
 /// The file in force, or the built-in configuration, which scrapes the address that we really listen on.
 fn load(flags: &Flags, address: Option<SocketAddr>) -> Result<Config, StartError> {
-    match (&flags.config_file, address) {
-        (Some(path), _) => Config::load(path).map_err(|error| StartError::Config {
+    match (flags.config_path(), address) {
+        (Some(path), _) => Config::load(&path).map_err(|error| StartError::Config {
             path: path.display().to_string(),
             reason: error.to_string(),
         }),

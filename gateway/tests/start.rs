@@ -33,14 +33,21 @@ fn questions_are_answered_without_a_start() {
     let config = run(dir.path(), &["--print-default-config"]);
     assert!(config.status.success());
     assert!(text(&config.stdout).contains("job_name: prometheus"));
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was written");
+    assert_eq!(
+        std::fs::read_dir(dir.path()).unwrap().count(),
+        0,
+        "nothing was written"
+    );
 }
 
 #[test]
 fn a_wrong_command_line_exits_with_2() {
     let dir = tempfile::tempdir().unwrap();
     for (args, want) in [
-        (&["--foo"][..], "ferula: error: unknown long flag '--foo', try --help\n"),
+        (
+            &["--foo"][..],
+            "ferula: error: unknown long flag '--foo', try --help\n",
+        ),
         (&["serve"], "ferula: error: unexpected serve, try --help\n"),
         (
             &["--log.level=loud"],
@@ -58,15 +65,34 @@ fn a_wrong_command_line_exits_with_2() {
 #[test]
 fn a_wrong_configuration_exits_with_1() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("bad.yml"), "global:\n  scrape_intervall: 5s\n").unwrap();
-    let out = run(dir.path(), &["--config.file=bad.yml", "--web.listen-address=127.0.0.1:0"]);
+    std::fs::write(
+        dir.path().join("bad.yml"),
+        "global:\n  scrape_intervall: 5s\n",
+    )
+    .unwrap();
+    let out = run(
+        dir.path(),
+        &["--config.file=bad.yml", "--web.listen-address=127.0.0.1:0"],
+    );
     assert_eq!(out.status.code(), Some(1));
     let log = text(&out.stderr);
-    assert!(log.contains("Error loading config (--config.file=bad.yml)"), "{log}");
-    assert!(log.contains("line 2, column 3: field scrape_intervall not found"), "{log}");
-    assert!(!dir.path().join("data").exists(), "the store was not touched");
+    assert!(
+        log.contains("Error loading config (--config.file=bad.yml)"),
+        "{log}"
+    );
+    assert!(
+        log.contains("line 2, column 3: field scrape_intervall not found"),
+        "{log}"
+    );
+    assert!(
+        !dir.path().join("data").exists(),
+        "the store was not touched"
+    );
 
-    let missing = run(dir.path(), &["--config.file=none.yml", "--web.listen-address=127.0.0.1:0"]);
+    let missing = run(
+        dir.path(),
+        &["--config.file=none.yml", "--web.listen-address=127.0.0.1:0"],
+    );
     assert_eq!(missing.status.code(), Some(1));
     assert!(text(&missing.stderr).contains("no such file or directory"));
 }
@@ -80,16 +106,28 @@ fn warnings_are_said_once_at_start() {
     )
     .unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_ferula"))
-        .args(["--web.listen-address=127.0.0.1:0", "--storage.shards=1", "--web.console.templates=x"])
+        .args([
+            "--web.listen-address=127.0.0.1:0",
+            "--storage.shards=1",
+            "--web.console.templates=x",
+        ])
         .current_dir(dir.path())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
     let id = child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
     let out = child.wait_with_output().unwrap();
     assert!(out.status.success());
     assert!(line.starts_with("Listening on 127.0.0.1:"), "{line}");
@@ -104,7 +142,10 @@ fn warnings_are_said_once_at_start() {
         assert_eq!(log.matches(want).count(), 1, "{want} in {log}");
     }
     for line in log.lines() {
-        assert!(line.starts_with("time=2") && line.contains(" level="), "{line}");
+        assert!(
+            line.starts_with("time=2") && line.contains(" level="),
+            "{line}"
+        );
     }
 }
 
@@ -116,11 +157,15 @@ fn reload_by_signal_and_by_request() {
     std::fs::write(&path, job("one")).unwrap();
     let server = Ferula::start(dir.path(), &["--web.enable-lifecycle"]);
     let has = |s: &Ferula, name: &str| {
-        s.get("/api/v1/status/config").text().contains(&format!("job_name: {name}"))
+        s.get("/api/v1/status/config")
+            .text()
+            .contains(&format!("job_name: {name}"))
     };
     let successful = |s: &Ferula, value: &str| {
         let page = s.get("/metrics").text();
-        page.contains(&format!("\nprometheus_config_last_reload_successful {value}\n"))
+        page.contains(&format!(
+            "\nprometheus_config_last_reload_successful {value}\n"
+        ))
     };
     assert!(has(&server, "one") && successful(&server, "1"));
 
@@ -131,7 +176,13 @@ fn reload_by_signal_and_by_request() {
     std::fs::write(&path, "scrape_configs:\n- job_nam: three\n").unwrap();
     let answer = server.post("/-/reload", "", b"");
     assert_eq!(answer.status, 500);
-    assert!(answer.text().contains("line 2, column 3: field job_nam not found"), "{}", answer.text());
+    assert!(
+        answer
+            .text()
+            .contains("line 2, column 3: field job_nam not found"),
+        "{}",
+        answer.text()
+    );
     assert!(has(&server, "two") && successful(&server, "0"));
 
     std::fs::write(&path, job("four")).unwrap();
@@ -151,7 +202,9 @@ fn a_changed_file_is_noticed() {
     );
     std::fs::write(&path, "scrape_configs:\n- job_name: two\n").unwrap();
     server.eventually("the changed file", |s| {
-        s.get("/api/v1/status/config").text().contains("job_name: two")
+        s.get("/api/v1/status/config")
+            .text()
+            .contains("job_name: two")
     });
 }
 

@@ -102,7 +102,7 @@ impl FlagsError {
 /// Everything that was said on the command line, defaults filled in.
 #[derive(Debug, Clone)]
 pub struct Flags {
-    /// `--config.file`; `None` when it was not given and the default file does not exist: the built-in configuration.
+    /// `--config.file`; `None` when it was not given.
     pub config_file: Option<PathBuf>,
     /// `--config.auto-reload`, or the feature of that name: how often to look for a changed file.
     pub auto_reload_interval: Option<Duration>,
@@ -177,10 +177,10 @@ impl Flags {
         let features = features(text("enable-feature"), &mut warnings);
         let has = |feature: &str| features.iter().any(|f| f == feature);
 
-        let config_file = match given.values.get("config.file") {
-            Some(_) => Some(PathBuf::from(text("config.file"))),
-            None => Some(PathBuf::from(text("config.file"))).filter(|p| p.exists()),
-        };
+        let config_file = given
+            .values
+            .contains_key("config.file")
+            .then(|| PathBuf::from(text("config.file")));
         let auto_reload = is_on("config.auto-reload") || has("auto-reload-config");
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = match count("web.workers") {
@@ -235,6 +235,14 @@ impl Flags {
             map,
             warnings,
         })
+    }
+
+    /// The file to load now; `None` when none was given and the default one does not exist: the built-in configuration. Asked
+    /// again at each reload, so that a `prometheus.yml` written later counts.
+    pub fn config_path(&self) -> Option<PathBuf> {
+        let default = || find("config.file").map(|spec| PathBuf::from(spec.default));
+        let found = || default().filter(|path| path.exists());
+        self.config_file.clone().or_else(found)
     }
 
     /// Was this value of `--enable-feature` given?

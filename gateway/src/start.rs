@@ -467,9 +467,7 @@ struct AutoReload {
 
 impl AutoReload {
     fn new(flags: &Flags) -> Self {
-        let path = flags
-            .auto_reload_interval
-            .and_then(|_| flags.config_file.clone());
+        let path = flags.auto_reload_interval.and_then(|_| flags.config_path());
         let seen = path.as_ref().and_then(|p| std::fs::read(p).ok());
         let interval = flags.auto_reload_interval.unwrap_or(Duration::MAX);
         AutoReload {

@@ -1,5 +1,7 @@
 //! The life of the process as a user and a service manager see it: exit codes, the first line, reloads, the end.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 mod support;
 
 use std::io::{BufRead, BufReader};

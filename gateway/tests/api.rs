@@ -220,14 +220,19 @@ fn metadata_and_status_answer() {
         data("/api/v1/targets")["activeTargets"],
         serde_json::json!([])
     );
+    // The numbers of a shard are published once a second.
+    ferula.eventually("the shards' numbers are there", |f| {
+        f.get("/metrics")
+            .text()
+            .contains("prometheus_tsdb_head_series 3\n")
+    });
     let metrics = ferula.get("/metrics").text();
     for name in [
         "prometheus_build_info",
-        "prometheus_tsdb_head_series 3",
-        "prometheus_tsdb_head_samples_appended_total{type=\"float\"} 15",
-        "prometheus_config_last_reload_successful 1",
+        "prometheus_tsdb_head_samples_appended_total{type=\"float\"} 15\n",
+        "prometheus_config_last_reload_successful 1\n",
         "prometheus_engine_query_duration_seconds{slice=\"inner_eval\",quantile=\"0.9\"}",
-        "prometheus_http_requests_total{code=\"204\",handler=\"/api/v1/write\"} 1",
+        "prometheus_http_requests_total{code=\"204\",handler=\"/api/v1/write\"} 1\n",
         "process_resident_memory_bytes",
     ] {
         assert!(metrics.contains(name), "{name} is not in:\n{metrics}");

@@ -95,8 +95,11 @@ fn order_rules_are_prometheuss() {
     assert_eq!(status, 400);
     assert!(text.contains("out of bounds"), "{text}");
     let body = request_v2(
-        &["", "__name__", "m", "fresh"],
-        &[(&[1, 2], &[(9.0, now - 1000)]), (&[1, 3], &[(5.0, now)])],
+        &["", "__name__", "m", "fresh", "job", "t"],
+        &[
+            (&[1, 2, 4, 5], &[(9.0, now - 1000)]),
+            (&[1, 3, 4, 5], &[(5.0, now)]),
+        ],
     );
     let answer = ferula.post("/api/v1/write", V2, &snappy(&body));
     assert_eq!(answer.status, 400);

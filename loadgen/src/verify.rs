@@ -69,10 +69,7 @@ pub async fn verify(base_url: &str, ledger: &Ledger, instances_max: usize) -> Re
     let (authority, path) = split_url(base_url)?;
     let prefix = path.trim_end_matches('/').to_owned();
     let mut connection = Connection::new(authority);
-    let mut verdict = Verdict {
-        acknowledged: ledger.acknowledged_samples(),
-        ..Verdict::default()
-    };
+    let mut verdict = Verdict::default();
     let fleet = ledger.layout.fleet;
     let mut body_of = vec![0usize; fleet.series];
     for (body, series) in ledger.layout.bodies().into_iter().enumerate() {

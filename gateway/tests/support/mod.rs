@@ -2,7 +2,8 @@
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "each test file uses its own part of this"
+    clippy::unwrap_used,
+    reason = "a test helper: each test file uses its own part"
 )]
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -118,7 +118,7 @@ pub struct Flags {
     pub connections_max: usize,
     /// `--web.external-url` as given; empty means derived.
     pub external_url: String,
-    /// `--web.route-prefix`: empty, or begins with a slash and does not end with one.
+    /// `--web.route-prefix`: empty, or begins with a slash and does not end with one. The router serves without a prefix.
     pub route_prefix: String,
     /// `--web.enable-lifecycle`
     pub lifecycle: bool,

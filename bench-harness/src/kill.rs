@@ -108,10 +108,18 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<bool> {
     std::fs::remove_dir_all(setup.data())?;
     copy_tree(&copy, &setup.data())?;
     let (victim, used) = newest_segment(&setup.data(), mix(seed ^ 1003))?;
-    let at = used / 4 + mix(seed ^ 1004) % (used / 2).max(1);
+    let from = used / 4 + mix(seed ^ 1004) % (used / 2).max(1);
     let file = File::options().read(true).write(true).open(&victim)?;
     let mut byte = [0u8];
-    file.read_exact_at(&mut byte, at)?;
+    // Commits are padded with zeros, and a flip there would harm nothing: take the next byte of a record.
+    let mut at = from;
+    loop {
+        file.read_exact_at(&mut byte, at)?;
+        if byte[0] != 0 {
+            break;
+        }
+        at += 1;
+    }
     byte[0] ^= 1 << (mix(seed ^ 1005) % 8);
     file.write_all_at(&byte, at)?;
     println!(

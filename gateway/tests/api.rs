@@ -1,4 +1,5 @@
 //! The HTTP API of a real process, shape by shape, and its life: reload, refusal, end.
+#![allow(clippy::unwrap_used, reason = "a failed step of a test ends it")]
 
 mod support;
 

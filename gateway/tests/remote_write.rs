@@ -1,4 +1,5 @@
 //! The remote-write receiver of a real process: what is stored, what is refused and how, and that bad input breaks nothing.
+#![allow(clippy::unwrap_used, reason = "a failed step of a test ends it")]
 
 mod support;
 

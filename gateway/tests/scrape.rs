@@ -1,5 +1,7 @@
 //! Scraping by a real process: itself, and targets that mean harm.
 
+#![allow(clippy::unwrap_used, reason = "a failed step of a test ends it")]
+
 mod support;
 
 use std::io::{Read, Write};

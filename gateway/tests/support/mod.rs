@@ -246,8 +246,11 @@ pub mod proto {
         out
     }
 
+    /// Label references and samples of one series.
+    pub type SeriesV2<'a> = (&'a [u64], &'a [(f64, i64)]);
+
     /// A remote write 2.0 request: symbols, then series of label references and samples.
-    pub fn request_v2(symbols: &[&str], series: &[(&[u64], &[(f64, i64)])]) -> Vec<u8> {
+    pub fn request_v2(symbols: &[&str], series: &[SeriesV2<'_>]) -> Vec<u8> {
         let mut out = Vec::new();
         for symbol in symbols {
             bytes(&mut out, 4, symbol.as_bytes());

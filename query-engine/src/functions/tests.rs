@@ -1,3 +1,5 @@
+//! Tests of functions: the traps of Prometheus, case by case.
+
 use super::*;
 use crate::parse::ast::{Expr, NumberLiteral};
 use crate::parse::functions::Function;

@@ -1,3 +1,5 @@
+//! Tests of kernels: the traps of Prometheus, case by case.
+
 use super::*;
 
 struct Window {

@@ -265,7 +265,9 @@ impl Replay<'_> {
         for damage in &self.replayed.damage {
             let lost = damage.lsn_last - damage.lsn_first + 1;
             self.replayed.records_lost += lost;
-            self.progress.records_lost.fetch_add(lost, Ordering::Relaxed);
+            self.progress
+                .records_lost
+                .fetch_add(lost, Ordering::Relaxed);
             let path = self.place.segment_path(damage.sequence);
             tracing::error!(
                 path = %path.display(), before_offset = damage.offset, records = lost,

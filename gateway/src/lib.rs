@@ -9,6 +9,7 @@ pub mod config;
 pub mod http;
 pub mod limits;
 pub mod logging;
+mod memory;
 pub mod query_slots;
 pub mod self_metrics;
 pub mod services;

@@ -164,6 +164,11 @@ fn store_options(flags: &Flags) -> StoreOptions {
         Ack::Fast => AckMode::Fast,
     };
     options.wal_sync_interval = flags.wal_sync_interval;
+    let limit = match flags.memory_limit {
+        0 => crate::memory::available_bytes().map(|bytes| bytes / 10 * 7),
+        bytes => Some(bytes),
+    };
+    options.memory_bytes_max = limit;
     options
 }
 

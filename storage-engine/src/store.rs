@@ -48,9 +48,9 @@ pub struct StoreOptions {
     pub out_of_bounds_window_ms: Option<i64>,
     /// Most series in one shard.
     pub series_per_shard_max: u32,
-    /// Bytes of series, samples and index in one shard beyond which new series are refused; at an eighth more, all appends
-    /// are refused as overloaded. `None`: no bound.
-    pub memory_per_shard_bytes_max: Option<u64>,
+    /// Bytes of series, samples and index, over all shards in equal parts, beyond which new series are refused; at an eighth
+    /// more, all appends are refused as overloaded. `None`: no bound.
+    pub memory_bytes_max: Option<u64>,
     /// Pin each shard's thread to a core.
     pub pin_threads: bool,
 }
@@ -67,7 +67,7 @@ impl StoreOptions {
             wal_segment_bytes: WAL_SEGMENT_BYTES,
             out_of_bounds_window_ms: ShardConfig::default().out_of_bounds_window_ms,
             series_per_shard_max: SERIES_PER_SHARD_MAX,
-            memory_per_shard_bytes_max: None,
+            memory_bytes_max: None,
             pin_threads: true,
         }
     }
@@ -175,7 +175,9 @@ impl Store {
                 series_max: options.series_per_shard_max,
                 out_of_bounds_window_ms: options.out_of_bounds_window_ms,
                 pending_bytes_max: WAL_PENDING_BYTES_MAX,
-                memory_bytes_max: options.memory_per_shard_bytes_max,
+                memory_bytes_max: options
+                    .memory_bytes_max
+                    .map(|bytes| bytes / manifest.shard_count as u64),
             };
             let place = WalPlace {
                 dir: dir.join(format!("shard-{index:03}")).join("wal"),

@@ -4,7 +4,7 @@
 
 use super::parse::{Given, flags_map};
 use super::table::{FEATURES, FLAGS, Mode, Status, find};
-use crate::config::parse_duration_ms;
+use crate::config::{parse_bytes, parse_duration_ms};
 use regex::Regex;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -134,6 +134,8 @@ pub struct Flags {
     pub ack: Ack,
     /// `--storage.wal-sync-interval`
     pub wal_sync_interval: Duration,
+    /// `--storage.memory-limit`, bytes; 0 means a share of what there is.
+    pub memory_limit: u64,
     /// `--storage.shards`; `None` means the store decides.
     pub shards: Option<usize>,
     /// `--runtime`
@@ -211,6 +213,7 @@ impl Flags {
                 _ => Ack::Durable,
             },
             wal_sync_interval: duration("storage.wal-sync-interval"),
+            memory_limit: parse_bytes(text("storage.memory-limit")).unwrap_or(0),
             shards: Some(count("storage.shards")).filter(|n| *n > 0),
             runtime: match text("runtime") {
                 "glommio" => Runtime::Glommio,

@@ -146,6 +146,7 @@ pub const FLAGS: &[FlagSpec] = &[
     flag("storage.tsdb.path", Text, "data/", "Base path for metrics storage. Use with server mode only.").server(),
     flag("storage.ack", Enum(ACK_MODES), "durable", "When a write is acknowledged: \"durable\" after it is on the disk, \"fast\" after it was handed to the kernel."),
     flag("storage.wal-sync-interval", Duration, "200ms", "With --storage.ack=fast, the longest time until an acknowledged write is on the disk."),
+    flag("storage.memory-limit", Bytes, "0", "Most memory that series and samples may take, over all shards. Beyond it new series are refused, an eighth beyond it all writes; queries go on. 0 means seven tenths of the memory that the machine or the control group has."),
     flag("storage.shards", Uint, "0", "Shards of the storage, each with a thread of its own. 0 means one per core, or as many as the data directory has."),
     flag("runtime", Enum(RUNTIMES), "auto", "Executor of the storage threads: glommio needs io_uring, tokio does not, auto probes."),
     flag("storage.tsdb.retention.time", Duration, "", "[DEPRECATED] How long to retain samples in storage. If neither this flag nor \"storage.tsdb.retention.size\" is set, the retention time defaults to 15d. Use with server mode only.").server().inert(),

@@ -60,7 +60,7 @@ impl LocalShards {
             timestamps: samples.timestamps.clone(),
             values: samples.values.clone(),
             new_series,
-            timestamp_max: None,
+            ..AppendBatch::default()
         };
         let home = labels.route_hash() % self.shards.len() as u64;
         let outcome = self.drive(home as usize, batch)?;

@@ -2,8 +2,9 @@
 //!
 //! Everything here is owned data. A shard is touched by one thread; nobody shares its insides.
 
-use crate::model::{SeriesRef, TimestampMs};
+use crate::model::{FloatHistogram, SeriesRef, TimestampMs};
 use crate::shard::ShardReader;
+use std::sync::Arc;
 
 /// Columns of samples for one shard, in arrival order. One entry of each column is one sample.
 #[derive(Debug, Clone, Default)]
@@ -14,10 +15,30 @@ pub struct AppendBatch {
     pub timestamps: Vec<TimestampMs>,
     /// Value bits as they came (NaN payloads kept).
     pub values: Vec<f64>,
+    /// Native histogram samples, stored after the columns.
+    pub histograms: Vec<HistogramSample>,
     /// Label sets that the sender has no reference for yet.
     pub new_series: NewSeries,
     /// Upper bound for timestamps (remote write: now + 10 min); samples above it are out of bounds.
     pub timestamp_max: Option<TimestampMs>,
+}
+
+impl AppendBatch {
+    /// Samples of both kinds.
+    pub fn sample_count(&self) -> usize {
+        self.series.len() + self.histograms.len()
+    }
+}
+
+/// One native histogram sample of a batch. The sender has validated it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistogramSample {
+    /// Whose sample it is.
+    pub series: SampleSeries,
+    /// Milliseconds since the epoch.
+    pub timestamp: TimestampMs,
+    /// The value.
+    pub histogram: Arc<FloatHistogram>,
 }
 
 /// How a sample names its series: a reference the shard gave earlier, or an entry of [`AppendBatch::new_series`].
@@ -109,7 +130,7 @@ pub enum RejectReason {
 /// One refused sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rejection {
-    /// Index in the batch's columns.
+    /// Index in the batch's columns; histograms count on from the length of the columns.
     pub sample: u32,
     /// Why.
     pub reason: RejectReason,

@@ -129,6 +129,7 @@ impl ShardPart {
             new_series: std::mem::take(&mut self.batch.new_series),
             timestamps: self.batch.timestamps.clone(),
             values: self.batch.values.clone(),
+            histograms: self.batch.histograms.clone(),
             timestamp_max: self.batch.timestamp_max,
         }
     }

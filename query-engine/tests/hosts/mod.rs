@@ -114,7 +114,7 @@ impl TestStore for RunningStore {
             timestamps: samples.timestamps,
             values: samples.values,
             new_series,
-            timestamp_max: None,
+            ..AppendBatch::default()
         };
         let shard = store.shard_of(labels.route_hash());
         let outcome = store.append(shard, batch, AppendMode::Partial).await;

@@ -9,7 +9,7 @@ use super::bits::{CHUNK_BYTES_MAX, CHUNK_SEGMENTS_CUT, DOD_BITS};
 use super::sealed::ChunkRef;
 use super::slab::{SEGMENT_DATA_WORDS, Slab};
 use super::{CHUNK_SAMPLES, Verdict};
-use crate::model::TimestampMs;
+use crate::model::{STALE_NAN_BITS, TimestampMs};
 use crate::shard_api::RejectReason;
 
 /// A window that no XOR fits, so the first changed value writes its own.
@@ -47,11 +47,23 @@ pub(crate) struct Hot {
     lead: u8,
     /// Trailing zeros of the XOR window.
     trail: u8,
-    /// The series has at least one sample, perhaps only in sealed chunks.
-    sampled: bool,
+    /// Kind of the newest sample, which may be in a sealed chunk or beside the chunks.
+    newest: Newest,
 }
 
 const _: () = assert!(size_of::<Hot>() == 64 && align_of::<Hot>() == 64);
+
+/// Kind of the newest sample of a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Newest {
+    /// There is none.
+    None,
+    /// A float: `last_bits` is its value.
+    Float,
+    /// A native histogram: there is no open chunk, and `last_bits` is the staleness marker or 0.
+    Histogram,
+}
 
 /// What [`Hot::push`] left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +91,7 @@ impl Hot {
         word_bits: 0,
         lead: NO_WINDOW,
         trail: 0,
-        sampled: false,
+        newest: Newest::None,
     };
 
     #[inline(always)]
@@ -89,7 +101,24 @@ impl Hot {
 
     #[inline(always)]
     pub(super) fn has_samples(&self) -> bool {
-        self.sampled
+        self.newest != Newest::None
+    }
+
+    /// Is the newest sample a native histogram?
+    #[inline(always)]
+    pub(super) fn newest_is_histogram(&self) -> bool {
+        self.newest == Newest::Histogram
+    }
+
+    /// Notes a native histogram as the newest sample; the open chunk must have been sealed.
+    pub(super) fn note_histogram(&mut self, t: TimestampMs, stale: bool) {
+        assert!(
+            self.count == 0,
+            "BUG: a histogram beside an open float chunk"
+        );
+        self.last_ts = t;
+        self.last_bits = if stale { STALE_NAN_BITS } else { 0 };
+        self.newest = Newest::Histogram;
     }
 
     /// The rule of order: newer is stored, the newest again is a duplicate, all else is refused.
@@ -99,7 +128,8 @@ impl Hot {
             Verdict::Stored
         } else if t < self.last_ts {
             Verdict::Rejected(RejectReason::OutOfOrder)
-        } else if bits == self.last_bits {
+        } else if bits == self.last_bits && (self.newest == Newest::Float || bits == STALE_NAN_BITS)
+        {
             Verdict::Duplicate
         } else {
             Verdict::Rejected(RejectReason::DuplicateTimestamp)
@@ -124,7 +154,7 @@ impl Hot {
             self.last_bits = bits;
             self.delta = 0;
             self.count = 1;
-            self.sampled = true;
+            self.newest = Newest::Float;
             return Appended::Open;
         }
         // Fits: `must_cut` bounds the span of a chunk to u32, and t > last_ts >= first_ts.

@@ -10,17 +10,20 @@
 //! sample; no I/O, clock or thread. Not here: labels and identity ([`crate::index`]), the log, acknowledgement.
 
 pub(crate) mod bits;
+mod histograms;
 pub(crate) mod hot;
 mod page;
 pub(crate) mod sealed;
 pub(crate) mod slab;
 
-use crate::model::{SampleColumns, SeriesRef, TimestampMs};
+use crate::model::{FloatHistogram, STALE_NAN_BITS, SampleColumns, SeriesRef, TimestampMs};
 use crate::shard_api::{RejectReason, TimeRange};
 use bits::{Bits, CHUNK_BYTES_MAX};
+use histograms::Histograms;
 use hot::{Appended, Hot};
 use sealed::{ChunkRef, Sealed};
 use slab::Slab;
+use std::sync::Arc;
 
 /// Samples in a sealed chunk, as in Prometheus.
 pub(crate) const CHUNK_SAMPLES: u16 = 120;
@@ -30,6 +33,8 @@ pub(crate) const CHUNK_SAMPLES: u16 = 120;
 pub(crate) enum Verdict {
     /// Stored.
     Stored,
+    /// A float staleness marker, stored as a histogram's because the series' newest sample is a histogram.
+    StoredStaleHistogram,
     /// Already there, bit for bit.
     Duplicate,
     /// Refused.
@@ -47,6 +52,10 @@ pub(crate) struct HeadSizes {
     pub(crate) sealed_bytes: u64,
     /// Sealed chunks.
     pub(crate) sealed_chunks: u64,
+    /// Bytes of native histogram samples.
+    pub(crate) histogram_bytes: u64,
+    /// Native histogram samples, which `samples` counts too.
+    pub(crate) histogram_samples: u64,
     /// Samples that are in the head.
     pub(crate) samples: u64,
 }
@@ -110,6 +119,7 @@ pub(crate) struct Head {
     oldest: Vec<TimestampMs>,
     slab: Slab,
     sealed: Sealed,
+    histograms: Histograms,
     samples: u64,
     open_chunks: u64,
     time_min: Option<TimestampMs>,
@@ -174,6 +184,9 @@ impl Head {
         if verdict != Verdict::Stored {
             return verdict;
         }
+        if hot.newest_is_histogram() && bits == STALE_NAN_BITS {
+            return self.append_stale(series, t);
+        }
         if !hot.has_samples() {
             self.oldest[index] = t;
             if self.time_min.is_none_or(|min| t < min) {
@@ -193,6 +206,91 @@ impl Head {
             self.time_max = Some(t);
         }
         Verdict::Stored
+    }
+
+    /// Would [`Self::append_histogram`] take this sample? Changes nothing.
+    pub(crate) fn check_histogram(
+        &self,
+        series: SeriesRef,
+        t: TimestampMs,
+        histogram: &FloatHistogram,
+    ) -> Verdict {
+        // No float has these bits at the newest time unless the newest is a staleness marker, which is told apart below.
+        let verdict = self.check(series, t, STALE_NAN_BITS);
+        if !matches!(verdict, Verdict::Duplicate)
+            && verdict != Verdict::Rejected(RejectReason::DuplicateTimestamp)
+        {
+            return verdict;
+        }
+        match self.histograms.newest(series.index) {
+            Some((last, newest)) if *last == t && newest.same_bits(histogram) => Verdict::Duplicate,
+            _ => Verdict::Rejected(RejectReason::DuplicateTimestamp),
+        }
+    }
+
+    /// Appends one native histogram. It closes the open float chunk: chunks hold one kind of sample, as in Prometheus.
+    pub(crate) fn append_histogram(
+        &mut self,
+        series: SeriesRef,
+        t: TimestampMs,
+        histogram: &Arc<FloatHistogram>,
+    ) -> Verdict {
+        let verdict = self.check_histogram(series, t, histogram);
+        let index = series.index as usize;
+        let Some(hot) = self.hot.get_mut(index) else {
+            return verdict;
+        };
+        if verdict != Verdict::Stored {
+            return verdict;
+        }
+        if !hot.has_samples() {
+            self.oldest[index] = t;
+            if self.time_min.is_none_or(|min| t < min) {
+                self.time_min = Some(t);
+            }
+        } else if hot.count > 0 {
+            self.sealed.seal(hot, &mut self.slab);
+            self.open_chunks -= 1;
+        }
+        hot.note_histogram(t, histogram.is_stale());
+        self.histograms.push(series.index, t, Arc::clone(histogram));
+        self.samples += 1;
+        if self.time_max.is_none_or(|max| t > max) {
+            self.time_max = Some(t);
+        }
+        Verdict::Stored
+    }
+
+    /// Stores a staleness marker after a histogram as a histogram's, of the kind that the series has.
+    #[cold]
+    fn append_stale(&mut self, series: SeriesRef, t: TimestampMs) -> Verdict {
+        let newest = self.histograms.newest(series.index);
+        let integer = newest.is_some_and(|(_, newest)| newest.integer);
+        let stale = Arc::new(FloatHistogram::stale(integer));
+        match self.append_histogram(series, t, &stale) {
+            Verdict::Stored => Verdict::StoredStaleHistogram,
+            other => other,
+        }
+    }
+
+    /// Has the series any native histograms?
+    pub(crate) fn has_histograms(&self, index: u32) -> bool {
+        self.histograms.has(index)
+    }
+
+    /// Newest native histogram of a series.
+    pub(crate) fn newest_histogram(&self, index: u32) -> Option<&Arc<FloatHistogram>> {
+        self.histograms.newest(index).map(|(_, newest)| newest)
+    }
+
+    /// Appends the native histograms of series `index` that lie in `range` to `out`, oldest first.
+    pub(crate) fn read_histograms(
+        &self,
+        index: u32,
+        range: TimeRange,
+        out: &mut Vec<(TimestampMs, Arc<FloatHistogram>)>,
+    ) {
+        self.histograms.read(index, range, out);
     }
 
     /// Oldest and newest timestamp of all samples.
@@ -275,6 +373,8 @@ impl Head {
             series_bytes: (self.hot.bytes() + self.oldest.capacity() * 8) as u64,
             open_bytes: self.slab.bytes(),
             sealed_bytes: self.sealed.bytes(),
+            histogram_bytes: self.histograms.bytes(),
+            histogram_samples: self.histograms.samples(),
             sealed_chunks: self.sealed.chunk_count(),
             samples: self.samples,
         }

@@ -2,11 +2,16 @@
 //!
 //! Promise: plain values, no I/O, no clock, no threads. Every other room and crate may use them.
 
+mod histogram;
 mod labels;
 mod matcher;
 mod re2;
 mod sample;
 
+pub use histogram::{
+    BucketSpan, CUSTOM_BUCKETS_SCHEMA, CounterResetHint, EXPONENTIAL_SCHEMA_MAX,
+    EXPONENTIAL_SCHEMA_MIN, FloatHistogram, HistogramError,
+};
 pub use labels::{LabelIter, Labels, LabelsBuilder, LabelsError, METRIC_NAME, hash_without};
 pub(crate) use matcher::ValueTest;
 pub use matcher::{MatchOp, Matcher, MatcherError};

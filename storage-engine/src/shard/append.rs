@@ -10,9 +10,10 @@ use super::Shard;
 use super::commit::Reliance;
 use crate::head::Verdict;
 use crate::index;
-use crate::model::{SeriesRef, TimestampMs};
+use crate::model::{FloatHistogram, SeriesRef, TimestampMs};
 use crate::shard_api::{AppendBatch, AppendOutcome, RejectReason, Rejection, SampleSeries};
 use crate::wal::format::{encode_samples_record, encode_series_record};
+use std::sync::Arc;
 
 /// Samples between asking for a hot line and using it.
 const LINE_AHEAD: usize = 24;
@@ -25,6 +26,7 @@ pub(super) struct LogColumns {
     refs: Vec<SeriesRef>,
     timestamps: Vec<TimestampMs>,
     values: Vec<f64>,
+    histograms: Vec<(SeriesRef, TimestampMs, Arc<FloatHistogram>)>,
 }
 
 /// What the shard accepts by time alone, fixed at the start of a batch.
@@ -48,7 +50,8 @@ impl Shard {
             .data
             .head
             .time_max()
-            .or_else(|| batch.timestamps.first().copied());
+            .or_else(|| batch.timestamps.first().copied())
+            .or_else(|| batch.histograms.first().map(|h| h.timestamp));
         let min = match (self.config.out_of_bounds_window_ms, newest) {
             (Some(window), Some(newest)) => newest.saturating_sub(window),
             _ => TimestampMs::MIN,
@@ -70,6 +73,7 @@ impl Shard {
         columns.refs.clear();
         columns.timestamps.clear();
         columns.values.clear();
+        columns.histograms.clear();
         columns.refs.reserve(batch.series.len());
         columns.timestamps.reserve(batch.series.len());
         columns.values.reserve(batch.series.len());
@@ -121,6 +125,14 @@ impl Shard {
             };
             match verdict {
                 Verdict::Stored => {}
+                Verdict::StoredStaleHistogram => {
+                    if let Entry::Series(reference) = target
+                        && let Some(stale) = head.newest_histogram(reference.index)
+                    {
+                        let stale = Arc::clone(stale);
+                        columns.histograms.push((reference, t, stale));
+                    }
+                }
                 Verdict::Duplicate => duplicates += 1,
                 Verdict::Rejected(reason) => outcome.rejections.push(Rejection {
                     sample: i as u32,
@@ -128,7 +140,36 @@ impl Shard {
                 }),
             }
         }
-        let stored = columns.refs.len();
+        for (i, sample) in batch.histograms.iter().enumerate() {
+            let t = sample.timestamp;
+            let target = match sample.series {
+                SampleSeries::Known(reference) => Entry::Series(reference),
+                SampleSeries::New(i) => entry(&entries, i),
+            };
+            let verdict = match target {
+                _ if t < bounds.min || t > bounds.max => {
+                    Verdict::Rejected(RejectReason::OutOfBounds)
+                }
+                Entry::Refused(reason) => Verdict::Rejected(reason),
+                Entry::Series(reference) => {
+                    let verdict = head.append_histogram(reference, t, &sample.histogram);
+                    if verdict == Verdict::Stored {
+                        let histogram = Arc::clone(&sample.histogram);
+                        columns.histograms.push((reference, t, histogram));
+                    }
+                    verdict
+                }
+            };
+            match verdict {
+                Verdict::Stored | Verdict::StoredStaleHistogram => {}
+                Verdict::Duplicate => duplicates += 1,
+                Verdict::Rejected(reason) => outcome.rejections.push(Rejection {
+                    sample: (series.len() + i) as u32,
+                    reason,
+                }),
+            }
+        }
+        let stored = columns.refs.len() + columns.histograms.len();
         outcome.accepted = stored as u32 + duplicates;
         if duplicates > 0 {
             reliance = reliance.max(Reliance::Earlier);
@@ -279,11 +320,41 @@ impl Shard {
                 Ok(Some(reference)) => self.data.head.check(reference, t, value.to_bits()),
             };
             match verdict {
-                Verdict::Stored | Verdict::Duplicate => outcome.accepted += 1,
+                Verdict::Stored | Verdict::StoredStaleHistogram | Verdict::Duplicate => {
+                    outcome.accepted += 1;
+                }
                 Verdict::Rejected(reason) => outcome.rejections.push(Rejection {
                     sample: i as u32,
                     reason,
                 }),
+            }
+        }
+        for (i, sample) in batch.histograms.iter().enumerate() {
+            let t = sample.timestamp;
+            let target = match sample.series {
+                SampleSeries::Known(reference) => Ok(Some(reference)),
+                SampleSeries::New(i) => known
+                    .get(i as usize)
+                    .copied()
+                    .unwrap_or(Err(RejectReason::UnknownSeries)),
+            };
+            let verdict = match target {
+                _ if t < bounds.min || t > bounds.max => {
+                    Verdict::Rejected(RejectReason::OutOfBounds)
+                }
+                Err(reason) => Verdict::Rejected(reason),
+                Ok(None) => Verdict::Stored,
+                Ok(Some(reference)) => {
+                    let head = &self.data.head;
+                    head.check_histogram(reference, t, &sample.histogram)
+                }
+            };
+            match verdict {
+                Verdict::Rejected(reason) => outcome.rejections.push(Rejection {
+                    sample: (batch.series.len() + i) as u32,
+                    reason,
+                }),
+                _ => outcome.accepted += 1,
             }
         }
         outcome
@@ -300,11 +371,17 @@ fn entry(entries: &[Entry], index: u32) -> Entry {
 /// For each entry of the new series: does a sample within bounds ask for it?
 fn wanted_entries(batch: &AppendBatch, bounds: Bounds) -> Vec<bool> {
     let mut wanted = vec![false; batch.new_series.len()];
-    for (who, &t) in batch.series.iter().zip(&batch.timestamps) {
+    let floats = batch
+        .series
+        .iter()
+        .copied()
+        .zip(batch.timestamps.iter().copied());
+    let histograms = batch.histograms.iter().map(|h| (h.series, h.timestamp));
+    for (who, t) in floats.chain(histograms) {
         if let SampleSeries::New(i) = who
             && t >= bounds.min
             && t <= bounds.max
-            && let Some(entry) = wanted.get_mut(*i as usize)
+            && let Some(entry) = wanted.get_mut(i as usize)
         {
             *entry = true;
         }

@@ -125,7 +125,11 @@ impl Data {
     /// Bytes held on the heap.
     fn bytes(&self) -> u64 {
         let sizes = self.head.sizes();
-        self.index.bytes() + sizes.series_bytes + sizes.open_bytes + sizes.sealed_bytes
+        self.index.bytes()
+            + sizes.series_bytes
+            + sizes.open_bytes
+            + sizes.sealed_bytes
+            + sizes.histogram_bytes
     }
 }
 

@@ -5,10 +5,13 @@
 
 use super::Data;
 use super::stats::{Cardinality, cardinality};
-use crate::model::{Labels, Matcher, SampleColumns, SeriesRef, ShardId, TimestampMs};
+use crate::model::{
+    FloatHistogram, Labels, Matcher, SampleColumns, SeriesRef, ShardId, TimestampMs,
+};
 use crate::shard_api::TimeRange;
 use hashbrown::HashSet;
 use roaring::RoaringBitmap;
+use std::sync::Arc;
 
 /// A read view of one shard, valid for one slice of a task.
 pub struct ShardReader<'a> {
@@ -60,9 +63,25 @@ impl<'a> ShardReader<'a> {
         self.data.head.reference(series)
     }
 
-    /// Appends the samples of `series` inside `range` to `out`, in time order.
+    /// Appends the float samples of `series` inside `range` to `out`, in time order.
     pub fn read(&self, series: u32, range: TimeRange, out: &mut SampleColumns) {
         self.data.head.read(series, range, out);
+    }
+
+    /// Has `series` any native histogram, at any time? One look-up in a small table.
+    pub fn has_histograms(&self, series: u32) -> bool {
+        self.data.head.has_histograms(series)
+    }
+
+    /// Appends the native histograms of `series` inside `range` to `out`, in time order. No timestamp is also that of
+    /// a float sample; a staleness marker after a histogram is a histogram ([`FloatHistogram::is_stale`]).
+    pub fn read_histograms(
+        &self,
+        series: u32,
+        range: TimeRange,
+        out: &mut Vec<(TimestampMs, Arc<FloatHistogram>)>,
+    ) {
+        self.data.head.read_histograms(series, range, out);
     }
 
     /// Distinct label names among series that pass `matchers` (all series when empty), ascending.

@@ -85,7 +85,7 @@ impl Shard {
                 self.data.head.prefetch_tail(ahead.index);
             }
             match self.data.head.append(series, t, value.to_bits()) {
-                Verdict::Stored => counts.stored += 1,
+                Verdict::Stored | Verdict::StoredStaleHistogram => counts.stored += 1,
                 Verdict::Duplicate => counts.duplicates += 1,
                 Verdict::Rejected(RejectReason::UnknownSeries) => {
                     self.name_slot(series);

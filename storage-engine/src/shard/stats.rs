@@ -65,6 +65,10 @@ pub struct ShardStats {
     pub open_chunk_bytes: u64,
     /// Bytes of sealed chunks.
     pub sealed_chunk_bytes: u64,
+    /// Native histogram samples in memory (`samples` counts them too).
+    pub histogram_samples: u64,
+    /// Bytes of native histogram samples.
+    pub histogram_bytes: u64,
 }
 
 /// What a shard counts as it goes.
@@ -134,6 +138,8 @@ impl Shard {
             series_bytes: sizes.series_bytes,
             open_chunk_bytes: sizes.open_bytes,
             sealed_chunk_bytes: sizes.sealed_bytes,
+            histogram_samples: sizes.histogram_samples,
+            histogram_bytes: sizes.histogram_bytes,
         }
     }
 }

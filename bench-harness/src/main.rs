@@ -65,7 +65,7 @@ fn command() -> Command {
         .arg(value("series", "20000", "Number of series"))
         .arg(value("batch", "1000", "Samples per request"))
         .arg(value("seed", "1", "Seed of kill times and damage"))
-        .arg(value("ferula-args", "", "More flags for ferula, separated by spaces"));
+        .arg(value("ferula-args", "", "More flags for ferula, separated by spaces").allow_hyphen_values(true));
     let twin = Command::new("twin")
         .about(
             "A real Prometheus scrapes and remote-writes into ferula; both answer the same queries",

@@ -26,6 +26,11 @@ fn both_versions_store_and_survive_a_kill() {
     body.extend(good(b"two", f64::NAN, now));
     let answer = ferula.post("/api/v1/write", V1, &snappy(&body));
     assert_eq!((answer.status, answer.text()), (204, String::new()));
+    let counts = answer.header("x-prometheus-remote-write-samples-written");
+    assert_eq!(
+        counts, None,
+        "a 1.0 sender would count missing samples as failed"
+    );
     let body = request_v2(
         &["", "__name__", "three"],
         &[(&[1, 2], &[(3.0, now - 5), (4.0, now)])],

@@ -6,6 +6,7 @@ pub mod engine;
 pub mod eval;
 mod fragment;
 pub mod functions;
+mod go_math;
 pub mod kernels;
 pub mod limits;
 pub mod local;

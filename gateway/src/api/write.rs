@@ -59,6 +59,10 @@ pub async fn remote_write(worker: &Rc<Worker>, request: Request) -> Response {
             "remote write receiver needs to be enabled with --web.enable-remote-write-receiver",
         );
     }
+    // Version 1.0 knows no such headers, and Prometheus's 1.0 sender takes a count in them at its word.
+    let counts_written = request
+        .header("content-type")
+        .is_some_and(|t| t.contains("io.prometheus.write.v2.Request"));
     let mut buffers = worker.write.take();
     let answer = receive(worker, request, &mut buffers).await;
     worker.write.give_back(buffers);
@@ -82,7 +86,9 @@ pub async fn remote_write(worker: &Rc<Worker>, request: Request) -> Response {
             answer.written.exemplars,
         ),
     ] {
-        headers.insert(name, HeaderValue::from(count));
+        if counts_written {
+            headers.insert(name, HeaderValue::from(count));
+        }
     }
     if answer.status == 503 {
         headers.insert("retry-after", HeaderValue::from_static("1"));

@@ -5,6 +5,7 @@
 use super::annotations::{Annotations, Severity};
 use super::rows::drop_name;
 use super::value::{Bits, Row};
+use crate::go_math;
 use crate::parse::ast::{BinaryOp, Span};
 
 /// The operator as PromQL writes it.
@@ -74,7 +75,7 @@ pub fn apply(op: BinaryOp, l: f64, r: f64) -> Option<f64> {
         BinaryOp::Div => return Some(l / r),
         // Rust's remainder has the sign of the dividend, as Go's math.Mod has.
         BinaryOp::Mod => return Some(l % r),
-        BinaryOp::Pow => return Some(power(l, r)),
+        BinaryOp::Pow => return Some(go_math::pow(l, r)),
         BinaryOp::Atan2 => return Some(l.atan2(r)),
         BinaryOp::Eql => l == r,
         BinaryOp::Neq => l != r,
@@ -89,11 +90,6 @@ pub fn apply(op: BinaryOp, l: f64, r: f64) -> Option<f64> {
         | BinaryOp::Unless => false,
     };
     compared.then_some(l)
-}
-
-/// Go's `math.Pow`, whose special cases are those of C99 except that nothing raises flags.
-fn power(l: f64, r: f64) -> f64 {
-    l.powf(r)
 }
 
 /// Two scalars: comparisons give 0 or 1.

@@ -5,6 +5,7 @@
 use super::Arguments;
 use crate::eval::error::EvalError;
 use crate::eval::value::Row;
+use crate::go_math;
 use std::f64::consts::{LN_2, LN_10, PI};
 
 /// The plain function of that name.
@@ -13,8 +14,8 @@ pub(super) fn function(name: &str) -> Option<fn(f64) -> f64> {
         "abs" => f64::abs,
         "ceil" => f64::ceil,
         "floor" => f64::floor,
-        "exp" => f64::exp,
-        "ln" => f64::ln,
+        "exp" => go_math::exp,
+        "ln" => go_math::ln,
         "log2" => log2,
         "log10" => log10,
         "sqrt" => f64::sqrt,
@@ -144,12 +145,12 @@ fn radians(v: f64) -> f64 {
 /// Go splits off the exponent first, so powers of two are exact.
 fn log2(v: f64) -> f64 {
     let Some((fraction, exponent)) = split(v) else {
-        return v.ln() * (1.0 / LN_2);
+        return go_math::ln(v) * (1.0 / LN_2);
     };
     if fraction == 0.5 {
         return (exponent - 1) as f64;
     }
-    fraction.ln() * (1.0 / LN_2) + exponent as f64
+    go_math::ln(fraction) * (1.0 / LN_2) + exponent as f64
 }
 
 fn log10(v: f64) -> f64 {

@@ -8,6 +8,8 @@ pub const WAL_SEGMENT_BYTES: u64 = 128 << 20;
 pub const MAILBOX_MESSAGES_MAX: usize = 1024;
 /// Bytes of log that may wait for the commit in flight; beyond it appends are refused as overloaded.
 pub const WAL_PENDING_BYTES_MAX: usize = 64 << 20;
+/// Most spans, buckets and custom bounds of one native histogram together; one with more is invalid.
+pub const HISTOGRAM_PARTS_MAX: usize = 1 << 20;
 /// Default bound on active series in one shard; beyond it new series are refused, existing ones go on.
 pub const SERIES_PER_SHARD_MAX: u32 = 20_000_000;
 /// Query tasks that wait in one shard; one more is dropped, and its query fails.

@@ -122,6 +122,9 @@ pub enum RejectReason {
     /// A new series beyond the limit.
     #[error("series limit of the shard reached")]
     SeriesLimit,
+    /// A native histogram that breaks a rule of [`FloatHistogram::validate`].
+    #[error("invalid histogram")]
+    InvalidHistogram,
     /// The label bytes are not canonical.
     #[error("invalid labels")]
     InvalidLabels,

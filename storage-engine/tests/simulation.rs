@@ -2,16 +2,19 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use ferula_storage_engine::io::{CrashImage, Fault, SimulatedDisk};
-use ferula_storage_engine::model::{Labels, SampleColumns, SeriesRef, ShardId};
+use ferula_storage_engine::model::{
+    BucketSpan, FloatHistogram, Labels, SampleColumns, SeriesRef, ShardId,
+};
 use ferula_storage_engine::runtime::ReplyReceiver;
 use ferula_storage_engine::runtime::simulator::{SimulatedShard, SimulationOptions};
 use ferula_storage_engine::shard::{ShardConfig, ShardReader};
 use ferula_storage_engine::shard_api::{
-    AppendBatch, AppendError, AppendMode, SampleSeries, ShardTask, TaskState, TimeRange,
+    AppendBatch, AppendError, AppendMode, HistogramSample, SampleSeries, ShardTask, TaskState,
+    TimeRange,
 };
 use ferula_storage_engine::wal::{AckMode, WalOptions, WalPlace};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 const ALL: TimeRange = TimeRange {
     min: i64::MIN,
@@ -62,6 +65,26 @@ fn value((series, t): Sample) -> f64 {
     f64::from(series) * 1e6 + t as f64
 }
 
+/// Some series are of native histograms, one has both kinds.
+fn is_histogram((series, t): Sample) -> bool {
+    series % 4 == 3 || (series == 2 && t % 2 == 0)
+}
+
+fn histogram(sample: Sample) -> FloatHistogram {
+    let count = value(sample);
+    FloatHistogram {
+        count,
+        sum: count / 3.0,
+        positive_spans: vec![BucketSpan {
+            offset: sample.0 as i32 - 7,
+            length: 1,
+        }],
+        positive_buckets: vec![count],
+        integer: true,
+        ..FloatHistogram::default()
+    }
+}
+
 struct Dump(mpsc::Sender<BTreeSet<Sample>>);
 
 impl ShardTask for Dump {
@@ -73,6 +96,15 @@ impl ShardTask for Dump {
             shard.read(series, ALL, &mut columns);
             for (&t, &found) in columns.timestamps.iter().zip(&columns.values) {
                 assert_eq!(found, value((id, t)), "a value was invented");
+                assert!(!is_histogram((id, t)), "a kind was invented");
+                all.insert((id, t));
+            }
+            let mut histograms = Vec::new();
+            shard.read_histograms(series, ALL, &mut histograms);
+            assert_eq!(shard.has_histograms(series), !histograms.is_empty());
+            for (t, found) in histograms {
+                assert!(found.same_bits(&histogram((id, t))), "{found:?}");
+                assert!(is_histogram((id, t)), "a kind was invented");
                 all.insert((id, t));
             }
         }
@@ -128,16 +160,26 @@ impl World {
             if self.random.below(3) > 0 {
                 continue;
             }
-            batch.series.push(match self.refs.get(&series) {
+            let who = match self.refs.get(&series) {
                 Some(reference) => SampleSeries::Known(*reference),
                 None => {
                     new.push(series);
                     SampleSeries::New(batch.new_series.push(labels(series).as_bytes()))
                 }
-            });
+            };
+            let sample = (series, self.clock);
+            samples.push(sample);
+            if is_histogram(sample) {
+                batch.histograms.push(HistogramSample {
+                    series: who,
+                    timestamp: self.clock,
+                    histogram: Arc::new(histogram(sample)),
+                });
+                continue;
+            }
+            batch.series.push(who);
             batch.timestamps.push(self.clock);
-            batch.values.push(value((series, self.clock)));
-            samples.push((series, self.clock));
+            batch.values.push(value(sample));
         }
         if let Ok(answer) = shard.append(batch, AppendMode::Partial) {
             self.tried.extend(&samples);

@@ -33,6 +33,8 @@ pub(crate) const CHUNK_SAMPLES: u16 = 120;
 pub(crate) enum Verdict {
     /// Stored.
     Stored,
+    /// A float, stored behind a histogram of the same series.
+    StoredAfterHistogram,
     /// A float staleness marker, stored as a histogram's because the series' newest sample is a histogram.
     StoredStaleHistogram,
     /// Already there, bit for bit.
@@ -184,8 +186,8 @@ impl Head {
         if verdict != Verdict::Stored {
             return verdict;
         }
-        if hot.newest_is_histogram() && bits == STALE_NAN_BITS {
-            return self.append_stale(series, t);
+        if hot.newest_is_histogram() {
+            return self.append_after_histogram(series, t, bits);
         }
         if !hot.has_samples() {
             self.oldest[index] = t;
@@ -215,7 +217,7 @@ impl Head {
         t: TimestampMs,
         histogram: &FloatHistogram,
     ) -> Verdict {
-        // No float has these bits at the newest time unless the newest is a staleness marker, which is told apart below.
+        // The order of time does not look at bits; what has the newest time is compared below.
         let verdict = self.check(series, t, STALE_NAN_BITS);
         if !matches!(verdict, Verdict::Duplicate)
             && verdict != Verdict::Rejected(RejectReason::DuplicateTimestamp)
@@ -252,8 +254,10 @@ impl Head {
             self.sealed.seal(hot, &mut self.slab);
             self.open_chunks -= 1;
         }
+        let continues = hot.newest_is_histogram();
         hot.note_histogram(t, histogram.is_stale());
-        self.histograms.push(series.index, t, Arc::clone(histogram));
+        self.histograms
+            .push(series.index, continues, (t, Arc::clone(histogram)));
         self.samples += 1;
         if self.time_max.is_none_or(|max| t > max) {
             self.time_max = Some(t);
@@ -261,9 +265,23 @@ impl Head {
         Verdict::Stored
     }
 
-    /// Stores a staleness marker after a histogram as a histogram's, of the kind that the series has.
+    /// Stores a float that is newer than its series' newest sample, a histogram. A staleness marker becomes a
+    /// histogram's, of the kind that the series has, as in Prometheus.
     #[cold]
-    fn append_stale(&mut self, series: SeriesRef, t: TimestampMs) -> Verdict {
+    fn append_after_histogram(&mut self, series: SeriesRef, t: TimestampMs, bits: u64) -> Verdict {
+        if bits != STALE_NAN_BITS {
+            let Some(hot) = self.hot.get_mut(series.index as usize) else {
+                return Verdict::Rejected(RejectReason::UnknownSeries);
+            };
+            // The histogram has closed the chunk before it, so this sample begins one and cannot fill it.
+            hot.push(t, bits, &mut self.slab);
+            self.open_chunks += 1;
+            self.samples += 1;
+            if self.time_max.is_none_or(|max| t > max) {
+                self.time_max = Some(t);
+            }
+            return Verdict::StoredAfterHistogram;
+        }
         let newest = self.histograms.newest(series.index);
         let integer = newest.is_some_and(|(_, newest)| newest.integer);
         let stale = Arc::new(FloatHistogram::stale(integer));

@@ -4,6 +4,7 @@
 //! Prometheus's (`model/histogram`). Not here: arithmetic and quantiles (the query engine), wire formats, storage.
 
 use super::{STALE_NAN_BITS, is_stale_nan};
+use crate::limits::HISTOGRAM_PARTS_MAX;
 
 /// Schema number of histograms with custom bucket bounds.
 pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;
@@ -177,6 +178,14 @@ pub enum HistogramError {
     /// Bounds beside an exponential schema.
     #[error("histogram with exponential schema must not have custom bounds")]
     ExponentialCustomBounds,
+    /// Beyond [`HISTOGRAM_PARTS_MAX`].
+    #[error(
+        "histogram has {parts} spans, buckets and custom bounds, more than {HISTOGRAM_PARTS_MAX}"
+    )]
+    TooLarge {
+        /// Spans, buckets and bounds.
+        parts: usize,
+    },
     /// A schema that does not exist.
     #[error(
         "histogram has an invalid schema, which must be between -4 and 8 for exponential buckets, or -53 for custom \
@@ -236,6 +245,15 @@ impl FloatHistogram {
             && same(&self.custom_values, &other.custom_values)
     }
 
+    /// Spans, buckets and custom bounds together.
+    pub fn part_count(&self) -> usize {
+        self.positive_spans.len()
+            + self.negative_spans.len()
+            + self.positive_buckets.len()
+            + self.negative_buckets.len()
+            + self.custom_values.len()
+    }
+
     /// Bytes held on the heap.
     pub fn heap_bytes(&self) -> usize {
         (self.positive_spans.capacity() + self.negative_spans.capacity()) * size_of::<BucketSpan>()
@@ -247,6 +265,10 @@ impl FloatHistogram {
 
     /// May it be stored? A staleness marker always may.
     pub fn validate(&self) -> Result<(), HistogramError> {
+        let parts = self.part_count();
+        if parts > HISTOGRAM_PARTS_MAX {
+            return Err(HistogramError::TooLarge { parts });
+        }
         if self.is_stale() {
             return Ok(());
         }

@@ -9,6 +9,7 @@ use super::{glommio_shell, tokio_shell};
 use crate::io::{Disk, StandardDisk};
 use crate::model::{SeriesRef, TimestampMs};
 use crate::shard::{Shard, ShardConfig};
+use crate::wal::histograms::LoggedHistogram;
 use crate::wal::{LogPosition, ReplayProgress, ReplayTarget, Replayed, WalOptions, replay};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -61,6 +62,10 @@ impl ReplayTarget for IntoShard<'_> {
 
     fn samples(&mut self, refs: &[SeriesRef], timestamps: &[TimestampMs], values: &[f64]) {
         self.unknown += self.shard.replay_samples(refs, timestamps, values).unknown;
+    }
+
+    fn histograms(&mut self, samples: &[LoggedHistogram]) {
+        self.unknown += self.shard.replay_histograms(samples).unknown;
     }
 }
 

@@ -10,9 +10,12 @@ use super::Shard;
 use super::commit::Reliance;
 use crate::head::Verdict;
 use crate::index;
-use crate::model::{FloatHistogram, SeriesRef, TimestampMs};
-use crate::shard_api::{AppendBatch, AppendOutcome, RejectReason, Rejection, SampleSeries};
+use crate::model::{SeriesRef, TimestampMs};
+use crate::shard_api::{
+    AppendBatch, AppendOutcome, HistogramSample, RejectReason, Rejection, SampleSeries,
+};
 use crate::wal::format::{encode_samples_record, encode_series_record};
+use crate::wal::histograms::{LoggedHistogram, encode_histograms_record};
 use std::sync::Arc;
 
 /// Samples between asking for a hot line and using it.
@@ -26,7 +29,21 @@ pub(super) struct LogColumns {
     refs: Vec<SeriesRef>,
     timestamps: Vec<TimestampMs>,
     values: Vec<f64>,
-    histograms: Vec<(SeriesRef, TimestampMs, Arc<FloatHistogram>)>,
+    histograms: Vec<LoggedHistogram>,
+}
+
+impl LogColumns {
+    /// Adds what is here to the log, floats before histograms, and forgets it. Returns the number of samples.
+    fn flush(&mut self, lsn: u64, log: &mut Vec<u8>) -> usize {
+        let stored = self.refs.len() + self.histograms.len();
+        encode_samples_record(log, lsn, &self.refs, &self.timestamps, &self.values);
+        encode_histograms_record(log, lsn, &self.histograms);
+        self.refs.clear();
+        self.timestamps.clear();
+        self.values.clear();
+        self.histograms.clear();
+        stored
+    }
 }
 
 /// What the shard accepts by time alone, fixed at the start of a batch.
@@ -70,10 +87,6 @@ impl Shard {
         let mut reliance = Reliance::Nothing;
         let entries = self.resolve(batch, bounds, &mut outcome, &mut reliance);
         let mut columns = std::mem::take(&mut self.columns);
-        columns.refs.clear();
-        columns.timestamps.clear();
-        columns.values.clear();
-        columns.histograms.clear();
         columns.refs.reserve(batch.series.len());
         columns.timestamps.reserve(batch.series.len());
         columns.values.reserve(batch.series.len());
@@ -92,6 +105,7 @@ impl Shard {
             }
         }
         let mut duplicates = 0;
+        let mut stored = 0;
         for (i, ((&who, &t), &value)) in series
             .iter()
             .zip(&batch.timestamps)
@@ -115,7 +129,12 @@ impl Shard {
                 Entry::Refused(reason) => Verdict::Rejected(reason),
                 Entry::Series(reference) => {
                     let verdict = head.append(reference, t, value.to_bits());
-                    if verdict == Verdict::Stored {
+                    if verdict == Verdict::StoredAfterHistogram && !columns.histograms.is_empty() {
+                        // The log has the order of each series: what is before this sample goes first.
+                        let (lsn, log) = self.commits.pending_records();
+                        stored += columns.flush(lsn, log);
+                    }
+                    if matches!(verdict, Verdict::Stored | Verdict::StoredAfterHistogram) {
                         columns.refs.push(reference);
                         columns.timestamps.push(t);
                         columns.values.push(value);
@@ -124,13 +143,16 @@ impl Shard {
                 }
             };
             match verdict {
-                Verdict::Stored => {}
+                Verdict::Stored | Verdict::StoredAfterHistogram => {}
                 Verdict::StoredStaleHistogram => {
-                    if let Entry::Series(reference) = target
-                        && let Some(stale) = head.newest_histogram(reference.index)
+                    if let Entry::Series(series) = target
+                        && let Some(stale) = head.newest_histogram(series.index)
                     {
-                        let stale = Arc::clone(stale);
-                        columns.histograms.push((reference, t, stale));
+                        columns.histograms.push(LoggedHistogram {
+                            series,
+                            timestamp: t,
+                            histogram: Arc::clone(stale),
+                        });
                     }
                 }
                 Verdict::Duplicate => duplicates += 1,
@@ -150,18 +172,25 @@ impl Shard {
                 _ if t < bounds.min || t > bounds.max => {
                     Verdict::Rejected(RejectReason::OutOfBounds)
                 }
+                _ if sample.histogram.validate().is_err() => {
+                    Verdict::Rejected(RejectReason::InvalidHistogram)
+                }
                 Entry::Refused(reason) => Verdict::Rejected(reason),
-                Entry::Series(reference) => {
-                    let verdict = head.append_histogram(reference, t, &sample.histogram);
+                Entry::Series(series) => {
+                    let verdict = head.append_histogram(series, t, &sample.histogram);
                     if verdict == Verdict::Stored {
-                        let histogram = Arc::clone(&sample.histogram);
-                        columns.histograms.push((reference, t, histogram));
+                        columns.histograms.push(LoggedHistogram {
+                            series,
+                            timestamp: t,
+                            histogram: Arc::clone(&sample.histogram),
+                        });
                     }
                     verdict
                 }
             };
             match verdict {
-                Verdict::Stored | Verdict::StoredStaleHistogram => {}
+                Verdict::Stored | Verdict::StoredAfterHistogram | Verdict::StoredStaleHistogram => {
+                }
                 Verdict::Duplicate => duplicates += 1,
                 Verdict::Rejected(reason) => outcome.rejections.push(Rejection {
                     sample: (series.len() + i) as u32,
@@ -169,21 +198,14 @@ impl Shard {
                 }),
             }
         }
-        let stored = columns.refs.len() + columns.histograms.len();
+        let (lsn, log) = self.commits.pending_records();
+        stored += columns.flush(lsn, log);
         outcome.accepted = stored as u32 + duplicates;
         if duplicates > 0 {
             reliance = reliance.max(Reliance::Earlier);
         }
         if stored > 0 {
             reliance = Reliance::OwnRecords;
-            let (lsn, log) = self.commits.pending_records();
-            encode_samples_record(
-                log,
-                lsn,
-                &columns.refs,
-                &columns.timestamps,
-                &columns.values,
-            );
         }
         self.columns = columns;
         self.counters.batches += 1;
@@ -320,13 +342,11 @@ impl Shard {
                 Ok(Some(reference)) => self.data.head.check(reference, t, value.to_bits()),
             };
             match verdict {
-                Verdict::Stored | Verdict::StoredStaleHistogram | Verdict::Duplicate => {
-                    outcome.accepted += 1;
-                }
                 Verdict::Rejected(reason) => outcome.rejections.push(Rejection {
                     sample: i as u32,
                     reason,
                 }),
+                _ => outcome.accepted += 1,
             }
         }
         for (i, sample) in batch.histograms.iter().enumerate() {
@@ -341,6 +361,9 @@ impl Shard {
             let verdict = match target {
                 _ if t < bounds.min || t > bounds.max => {
                     Verdict::Rejected(RejectReason::OutOfBounds)
+                }
+                _ if sample.histogram.validate().is_err() => {
+                    Verdict::Rejected(RejectReason::InvalidHistogram)
                 }
                 Err(reason) => Verdict::Rejected(reason),
                 Ok(None) => Verdict::Stored,
@@ -368,7 +391,7 @@ fn entry(entries: &[Entry], index: u32) -> Entry {
         .unwrap_or(Entry::Refused(RejectReason::UnknownSeries))
 }
 
-/// For each entry of the new series: does a sample within bounds ask for it?
+/// For each entry of the new series: does a sample within bounds ask for it? Histograms that are not valid do not.
 fn wanted_entries(batch: &AppendBatch, bounds: Bounds) -> Vec<bool> {
     let mut wanted = vec![false; batch.new_series.len()];
     let floats = batch
@@ -376,7 +399,11 @@ fn wanted_entries(batch: &AppendBatch, bounds: Bounds) -> Vec<bool> {
         .iter()
         .copied()
         .zip(batch.timestamps.iter().copied());
-    let histograms = batch.histograms.iter().map(|h| (h.series, h.timestamp));
+    let valid = |h: &&HistogramSample| {
+        matches!(h.series, SampleSeries::New(_)) && h.histogram.validate().is_ok()
+    };
+    let histograms = batch.histograms.iter().filter(valid);
+    let histograms = histograms.map(|h| (h.series, h.timestamp));
     for (who, t) in floats.chain(histograms) {
         if let SampleSeries::New(i) = who
             && t >= bounds.min

@@ -5,8 +5,8 @@
 //!
 //! An append is validated, stored and encoded for the log in one pass ([`append`]); its answer waits until the log has
 //! it ([`commit`]). Queries are tasks that look at the shard through a [`ShardReader`], one slice at a time, and so see
-//! each batch whole. At start the runtime feeds the log back through [`Shard::replay_series`] and
-//! [`Shard::replay_samples`], then calls [`Shard::replay_finish`].
+//! each batch whole. At start the runtime feeds the log back through [`Shard::replay_series`],
+//! [`Shard::replay_samples`] and [`Shard::replay_histograms`], then calls [`Shard::replay_finish`].
 //!
 //! Not here: which shard a series belongs to (the gateway), files (the log), time out of order (blocks).
 

@@ -8,6 +8,7 @@ use crate::head::Verdict;
 use crate::index;
 use crate::model::{SeriesRef, TimestampMs};
 use crate::shard_api::RejectReason;
+use crate::wal::histograms::LoggedHistogram;
 
 /// What became of one series definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,17 +85,41 @@ impl Shard {
             if let Some(ahead) = refs.get(i + TAIL_AHEAD) {
                 self.data.head.prefetch_tail(ahead.index);
             }
-            match self.data.head.append(series, t, value.to_bits()) {
-                Verdict::Stored | Verdict::StoredStaleHistogram => counts.stored += 1,
-                Verdict::Duplicate => counts.duplicates += 1,
-                Verdict::Rejected(RejectReason::UnknownSeries) => {
-                    self.name_slot(series);
-                    counts.unknown += 1;
-                }
-                Verdict::Rejected(_) => counts.stale += 1,
-            }
+            let verdict = self.data.head.append(series, t, value.to_bits());
+            self.count_replayed(series, verdict, &mut counts);
         }
         counts
+    }
+
+    /// Brings back the native histograms of one record.
+    pub fn replay_histograms(&mut self, samples: &[LoggedHistogram]) -> ReplayedSamples {
+        let mut counts = ReplayedSamples::default();
+        for sample in samples {
+            let head = &mut self.data.head;
+            let verdict = head.append_histogram(sample.series, sample.timestamp, &sample.histogram);
+            self.count_replayed(sample.series, verdict, &mut counts);
+        }
+        counts
+    }
+
+    #[inline]
+    fn count_replayed(
+        &mut self,
+        series: SeriesRef,
+        verdict: Verdict,
+        counts: &mut ReplayedSamples,
+    ) {
+        match verdict {
+            Verdict::Stored | Verdict::StoredAfterHistogram | Verdict::StoredStaleHistogram => {
+                counts.stored += 1;
+            }
+            Verdict::Duplicate => counts.duplicates += 1,
+            Verdict::Rejected(RejectReason::UnknownSeries) => {
+                self.name_slot(series);
+                counts.unknown += 1;
+            }
+            Verdict::Rejected(_) => counts.stale += 1,
+        }
     }
 
     /// Ends the replay: `last_lsn` is the highest commit number that was read (0 for an empty log).

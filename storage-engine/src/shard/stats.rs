@@ -33,6 +33,8 @@ pub struct ShardStats {
     pub rejected_series_limit: u64,
     /// Samples refused because of their labels.
     pub rejected_invalid_labels: u64,
+    /// Native histograms refused because they are not valid.
+    pub rejected_invalid_histogram: u64,
     /// Samples in memory.
     pub samples: u64,
     /// Chunks in memory, open ones included.
@@ -86,6 +88,7 @@ pub(super) struct Counters {
     unknown_series: u64,
     series_limit: u64,
     invalid_labels: u64,
+    invalid_histogram: u64,
 }
 
 impl Counters {
@@ -97,6 +100,7 @@ impl Counters {
             RejectReason::UnknownSeries => &mut self.unknown_series,
             RejectReason::SeriesLimit => &mut self.series_limit,
             RejectReason::InvalidLabels => &mut self.invalid_labels,
+            RejectReason::InvalidHistogram => &mut self.invalid_histogram,
         };
         *counter += 1;
     }
@@ -122,6 +126,7 @@ impl Shard {
             rejected_unknown_series: c.unknown_series,
             rejected_series_limit: c.series_limit,
             rejected_invalid_labels: c.invalid_labels,
+            rejected_invalid_histogram: c.invalid_histogram,
             samples: sizes.samples,
             chunks: self.data.head.chunk_count(),
             time_min: time.map(|(min, _)| min),

@@ -1,12 +1,17 @@
 //! The shard against a plain oracle, its log against replay, and the order of acknowledgements.
 
 use super::*;
-use crate::model::{Labels, Matcher, SampleColumns, SeriesRef, TimestampMs};
-use crate::shard_api::{RejectReason, SampleSeries, TimeRange};
+use crate::model::{
+    BucketSpan, CounterResetHint, FloatHistogram, Labels, Matcher, STALE_NAN_BITS, SampleColumns,
+    SeriesRef, TimestampMs, is_stale_nan,
+};
+use crate::shard_api::{HistogramSample, RejectReason, SampleSeries, TimeRange};
 use crate::wal::format::{
     DecodedSamples, RECORD_HEADER_BYTES, decode_samples, decode_series, encoded_record_bytes,
 };
+use crate::wal::histograms::decode_histograms;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 const ALL: TimeRange = TimeRange {
     min: i64::MIN,
@@ -120,11 +125,17 @@ fn replay(log: &[u8]) -> Shard {
                 })
                 .unwrap();
             }
+            4 => {
+                let mut histograms = Vec::new();
+                decode_histograms(payload, &mut histograms).unwrap();
+                let counts = shard.replay_histograms(&histograms);
+                assert_eq!((counts.unknown, counts.stale), (0, 0));
+            }
             _ => {
                 decode_samples(payload, &mut samples).unwrap();
                 let counts =
                     shard.replay_samples(&samples.refs, &samples.timestamps, &samples.values);
-                assert_eq!(counts.unknown, 0);
+                assert_eq!((counts.unknown, counts.stale), (0, 0));
             }
         }
         at += bytes;
@@ -133,19 +144,89 @@ fn replay(log: &[u8]) -> Shard {
     shard
 }
 
-fn contents(shard: &Shard) -> BTreeMap<Labels, Vec<(TimestampMs, u64)>> {
+/// A stored value, comparable bit for bit.
+#[derive(Debug, Clone, PartialEq)]
+enum Kept {
+    Float(u64),
+    Histogram(Arc<FloatHistogram>),
+}
+
+impl Kept {
+    fn same(&self, other: &Kept) -> bool {
+        match (self, other) {
+            (Kept::Float(a), Kept::Float(b)) => a == b,
+            (Kept::Histogram(a), Kept::Histogram(b)) => a.same_bits(b),
+            _ => false,
+        }
+    }
+}
+
+type Contents = BTreeMap<Labels, Vec<(TimestampMs, Kept)>>;
+
+fn assert_same(got: &Contents, expected: &Contents) {
+    assert_eq!(got.len(), expected.len());
+    for ((labels, got), (expected_labels, expected)) in got.iter().zip(expected) {
+        assert_eq!(labels, expected_labels);
+        let same =
+            |(a, b): (&(TimestampMs, Kept), &(TimestampMs, Kept))| a.0 == b.0 && a.1.same(&b.1);
+        assert!(
+            got.len() == expected.len() && got.iter().zip(expected).all(same),
+            "{labels}: {got:?} is not {expected:?}"
+        );
+    }
+}
+
+/// Counter reset hints of all histograms, in order.
+fn hints(shard: &Shard) -> Vec<CounterResetHint> {
+    let all = contents(shard).into_values().flatten();
+    all.filter_map(|(_, kept)| match kept {
+        Kept::Histogram(histogram) => Some(histogram.counter_reset_hint),
+        Kept::Float(_) => None,
+    })
+    .collect()
+}
+
+fn contents(shard: &Shard) -> Contents {
     let reader = shard.reader();
     let mut all = BTreeMap::new();
     for slot in reader.select(&[], ALL) {
         let mut columns = SampleColumns::default();
         reader.read(slot, ALL, &mut columns);
-        let samples = columns.timestamps.iter().zip(&columns.values);
-        all.insert(
-            reader.labels(slot),
-            samples.map(|(t, v)| (*t, v.to_bits())).collect(),
+        let floats = columns.timestamps.iter().zip(&columns.values);
+        let mut samples: Vec<_> = floats
+            .map(|(t, v)| (*t, Kept::Float(v.to_bits())))
+            .collect();
+        let mut histograms = Vec::new();
+        reader.read_histograms(slot, ALL, &mut histograms);
+        assert_eq!(reader.has_histograms(slot), !histograms.is_empty());
+        samples.extend(histograms.into_iter().map(|(t, h)| (t, Kept::Histogram(h))));
+        samples.sort_by_key(|(t, _)| *t);
+        assert!(
+            samples.windows(2).all(|w| w[0].0 < w[1].0),
+            "one time twice"
         );
+        all.insert(reader.labels(slot), samples);
     }
     all
+}
+
+fn random_histogram(random: &mut Random) -> FloatHistogram {
+    if random.below(6) == 0 {
+        return FloatHistogram::stale(random.below(2) == 0);
+    }
+    let buckets: Vec<f64> = (0..2).map(|_| random.below(3) as f64).collect();
+    FloatHistogram {
+        schema: 1,
+        count: buckets.iter().sum(),
+        sum: random.below(2) as f64,
+        positive_spans: vec![BucketSpan {
+            offset: 1,
+            length: 2,
+        }],
+        positive_buckets: buckets,
+        integer: random.below(2) == 0,
+        ..FloatHistogram::default()
+    }
 }
 
 #[test]
@@ -155,7 +236,7 @@ fn random_batches_agree_with_an_oracle_and_with_replay() {
         let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let mut shard = Shard::new(unbounded());
         let mut log = Vec::new();
-        let mut oracle: BTreeMap<Labels, Vec<(TimestampMs, u64)>> = BTreeMap::new();
+        let mut oracle: Contents = BTreeMap::new();
         let mut known: BTreeMap<u64, SeriesRef> = BTreeMap::new();
         let mut clock = 1_000_000;
         for request in 0..400 {
@@ -164,17 +245,18 @@ fn random_batches_agree_with_an_oracle_and_with_replay() {
             let mut rows = Vec::new();
             let mut expected = Vec::new();
             let mut accepted = 0;
-            for i in 0..random.below(40) as usize {
-                let id = random.below(60);
+            let floats = random.below(40) as usize;
+            let mut histograms = Vec::new();
+            for i in 0..floats + random.below(12) as usize {
+                // Most series keep to one kind of sample; some have both.
+                let id = match i < floats {
+                    true => random.below(60),
+                    false => 50 + random.below(30),
+                };
                 let t = match random.below(10) {
                     0 => clock - 15_000 * random.below(3) as i64,
                     1 => clock + random.below(100) as i64,
                     _ => clock,
-                };
-                let value = match random.below(4) {
-                    0 => f64::from_bits(random.next()),
-                    1 => f64::from_bits(crate::model::STALE_NAN_BITS),
-                    _ => id as f64,
                 };
                 let who = match known.get(&id) {
                     Some(reference) if random.below(8) > 0 => SampleSeries::Known(*reference),
@@ -183,16 +265,33 @@ fn random_batches_agree_with_an_oracle_and_with_replay() {
                         SampleSeries::New(new.len() as u32 - 1)
                     }
                 };
-                rows.push((who, t, value));
                 let samples = oracle.entry(labels(id)).or_default();
+                let kept = if i < floats {
+                    let value = match random.below(4) {
+                        0 => f64::from_bits(random.next()),
+                        1 => f64::from_bits(STALE_NAN_BITS),
+                        _ => id as f64,
+                    };
+                    rows.push((who, t, value));
+                    match samples.last() {
+                        Some((_, Kept::Histogram(last))) if is_stale_nan(value) => {
+                            Kept::Histogram(Arc::new(FloatHistogram::stale(last.integer)))
+                        }
+                        _ => Kept::Float(value.to_bits()),
+                    }
+                } else {
+                    let histogram = Arc::new(random_histogram(&mut random));
+                    histograms.push((who, t, Arc::clone(&histogram)));
+                    Kept::Histogram(histogram)
+                };
                 let reason = match samples.last() {
                     Some((last, _)) if t < *last => Some(RejectReason::OutOfOrder),
-                    Some((last, bits)) if t == *last && *bits != value.to_bits() => {
+                    Some((last, newest)) if t == *last && !newest.same(&kept) => {
                         Some(RejectReason::DuplicateTimestamp)
                     }
                     Some((last, _)) if t == *last => None,
                     _ => {
-                        samples.push((t, value.to_bits()));
+                        samples.push((t, kept));
                         None
                     }
                 };
@@ -202,7 +301,16 @@ fn random_batches_agree_with_an_oracle_and_with_replay() {
                 }
             }
             let only: Vec<Labels> = new.iter().map(|(_, l)| l.clone()).collect();
-            let outcome = one(&mut shard, append(request, batch(&rows, &only)), &mut log);
+            let mut batch = batch(&rows, &only);
+            batch.histograms = histograms
+                .into_iter()
+                .map(|(series, timestamp, histogram)| HistogramSample {
+                    series,
+                    timestamp,
+                    histogram,
+                })
+                .collect();
+            let outcome = one(&mut shard, append(request, batch), &mut log);
             assert_eq!(outcome.accepted, accepted, "request {request}");
             let got: Vec<_> = outcome
                 .rejections
@@ -215,8 +323,10 @@ fn random_batches_agree_with_an_oracle_and_with_replay() {
                 assert_eq!(*known.entry(*id).or_insert(reference), reference);
             }
         }
-        assert_eq!(contents(&shard), oracle);
-        assert_eq!(contents(&replay(&log)), oracle);
+        assert_same(&contents(&shard), &oracle);
+        let replayed = replay(&log);
+        assert_same(&contents(&replayed), &oracle);
+        assert_eq!(hints(&replayed), hints(&shard));
         let matcher = Matcher::equal("job", "job-1");
         let selected = shard
             .reader()
@@ -230,6 +340,8 @@ fn random_batches_agree_with_an_oracle_and_with_replay() {
             stats.samples,
             oracle.values().map(|s| s.len() as u64).sum::<u64>()
         );
+        assert_eq!(stats.histogram_samples, hints(&shard).len() as u64);
+        assert!(stats.histogram_samples > 1000 && stats.histogram_bytes > 200_000);
     }
 }
 
@@ -402,7 +514,7 @@ fn a_failed_log_refuses_then_writes_again_when_reopened() {
     assert!(matches!(actions.as_slice(), [Action::Log { lsn: 1, .. }]));
     let replies = settle(&mut shard, &mut actions, &mut log);
     assert_eq!(replies.len(), 1);
-    assert_eq!(contents(&replay(&log)), contents(&shard));
+    assert_same(&contents(&replay(&log)), &contents(&shard));
 }
 
 #[test]
@@ -569,4 +681,106 @@ fn memory_limit_refuses_new_series_then_everything() {
         }
     }
     assert!(refused_series);
+}
+
+fn histogram_batch(series: SampleSeries, all: &[(TimestampMs, FloatHistogram)]) -> AppendBatch {
+    AppendBatch {
+        histograms: all
+            .iter()
+            .map(|(timestamp, histogram)| HistogramSample {
+                series,
+                timestamp: *timestamp,
+                histogram: Arc::new(histogram.clone()),
+            })
+            .collect(),
+        ..AppendBatch::default()
+    }
+}
+
+#[test]
+fn a_check_refuses_histograms_as_the_append_does() {
+    let mut shard = Shard::new(unbounded());
+    let mut log = Vec::new();
+    let valid = FloatHistogram {
+        count: 1.0,
+        sum: 2.0,
+        zero_count: 1.0,
+        integer: true,
+        ..FloatHistogram::default()
+    };
+    let invalid = FloatHistogram {
+        count: 7.0,
+        ..valid.clone()
+    };
+    // A series that only an invalid histogram asks for does not come to be.
+    let mut batch = histogram_batch(SampleSeries::New(0), &[(10, valid.clone())]);
+    batch.new_series.push(labels(1).as_bytes());
+    batch.new_series.push(labels(2).as_bytes());
+    batch.histograms.push(HistogramSample {
+        series: SampleSeries::New(1),
+        timestamp: 10,
+        histogram: Arc::new(invalid.clone()),
+    });
+    let outcome = one(&mut shard, append(1, Box::new(batch)), &mut log);
+    assert_eq!((outcome.accepted, outcome.series_added), (1, 1));
+    assert_eq!(outcome.rejections[0].reason, RejectReason::InvalidHistogram);
+    let known = SampleSeries::Known(outcome.created[0].unwrap());
+    let other = FloatHistogram {
+        sum: 3.0,
+        ..valid.clone()
+    };
+    let mut batch = histogram_batch(known, &[(5, valid.clone()), (10, valid.clone())]);
+    batch
+        .histograms
+        .extend(histogram_batch(known, &[(10, other), (11, invalid)]).histograms);
+    batch.series = vec![known; 2];
+    batch.timestamps = vec![9, 10];
+    batch.values = vec![1.0, 1.0];
+    let expected = [
+        (0, RejectReason::OutOfOrder),
+        (1, RejectReason::DuplicateTimestamp),
+        (2, RejectReason::OutOfOrder),
+        (4, RejectReason::DuplicateTimestamp),
+        (5, RejectReason::InvalidHistogram),
+    ];
+    for mode in [AppendMode::Check, AppendMode::Partial] {
+        let event = Event::Append {
+            request: 2,
+            batch: Box::new(batch.clone()),
+            mode,
+        };
+        let outcome = one(&mut shard, event, &mut log);
+        let got: Vec<_> = outcome
+            .rejections
+            .iter()
+            .map(|r| (r.sample, r.reason))
+            .collect();
+        assert_eq!(got, expected, "{mode:?}");
+        assert_eq!(outcome.accepted, 1, "the same histogram again is no error");
+    }
+    let stats = shard.stats();
+    assert_eq!((stats.samples, stats.rejected_invalid_histogram), (1, 2));
+}
+
+#[test]
+fn a_float_behind_a_stale_histogram_of_the_same_batch_survives_replay() {
+    let mut shard = Shard::new(unbounded());
+    let mut log = Vec::new();
+    let histogram = FloatHistogram::default();
+    let mut first = histogram_batch(SampleSeries::New(0), &[(10, histogram)]);
+    first.new_series.push(labels(1).as_bytes());
+    let outcome = one(&mut shard, append(1, Box::new(first)), &mut log);
+    let known = SampleSeries::Known(outcome.created[0].unwrap());
+    let stale = f64::from_bits(STALE_NAN_BITS);
+    let rows = [(known, 20, stale), (known, 30, 1.0), (known, 40, stale)];
+    let outcome = one(&mut shard, append(2, batch(&rows, &[])), &mut log);
+    assert_eq!(outcome.accepted, 3);
+    let kinds = |shard: &Shard| -> Vec<(TimestampMs, bool)> {
+        let all = contents(shard).into_values().flatten();
+        all.map(|(t, kept)| (t, matches!(kept, Kept::Histogram(_))))
+            .collect()
+    };
+    let expected = [(10, true), (20, true), (30, false), (40, false)];
+    assert_eq!(kinds(&shard), expected);
+    assert_eq!(kinds(&replay(&log)), expected);
 }

@@ -8,8 +8,9 @@ use crate::limits::WAL_RECORD_BYTES_MAX;
 use crate::model::{SeriesRef, TimestampMs};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-/// Version of the record format; a log with a higher one is refused, not guessed at.
-pub const WAL_FORMAT_VERSION: u8 = 1;
+/// Highest version of the record format; a log with a higher one is refused, not guessed at. Each record says the lowest
+/// version that can read it, so that an older program reads every log that has nothing newer in it.
+pub const WAL_FORMAT_VERSION: u8 = 2;
 /// First bytes of every record, so that a person with a hex dump finds them too.
 pub const RECORD_MAGIC: [u8; 4] = *b"fWAL";
 /// Bytes of a record header.
@@ -37,6 +38,8 @@ pub enum RecordKind {
     Samples,
     /// Nothing but its header: begins a segment, or says how far the log is known to be durable.
     Mark,
+    /// Native histogram samples (see `wal::histograms`).
+    Histograms,
 }
 
 impl RecordKind {
@@ -45,6 +48,15 @@ impl RecordKind {
             RecordKind::Series => 1,
             RecordKind::Samples => 2,
             RecordKind::Mark => 3,
+            RecordKind::Histograms => 4,
+        }
+    }
+
+    /// The lowest version of the format that has this kind.
+    fn version(self) -> u8 {
+        match self {
+            RecordKind::Series | RecordKind::Samples | RecordKind::Mark => 1,
+            RecordKind::Histograms => 2,
         }
     }
 
@@ -53,6 +65,7 @@ impl RecordKind {
             1 => Some(RecordKind::Series),
             2 => Some(RecordKind::Samples),
             3 => Some(RecordKind::Mark),
+            4 => Some(RecordKind::Histograms),
             _ => None,
         }
     }
@@ -210,7 +223,7 @@ pub fn stamp_record(record: &mut [u8], stamp: Stamp) {
 }
 
 /// Begins a record: reserves its header, returns where it is.
-fn begin_record(out: &mut Vec<u8>) -> usize {
+pub(super) fn begin_record(out: &mut Vec<u8>) -> usize {
     debug_assert!(out.len().is_multiple_of(RECORD_ALIGNMENT));
     let at = out.len();
     out.resize(at + RECORD_HEADER_BYTES, 0);
@@ -218,13 +231,13 @@ fn begin_record(out: &mut Vec<u8>) -> usize {
 }
 
 /// Fills in the header of the record that began at `at` and pads to the alignment.
-fn finish_record(out: &mut Vec<u8>, at: usize, kind: RecordKind, lsn: u64) {
+pub(super) fn finish_record(out: &mut Vec<u8>, at: usize, kind: RecordKind, lsn: u64) {
     let payload = &out[at + RECORD_HEADER_BYTES..];
     let payload_bytes = u32::try_from(payload.len()).expect("BUG: a record payload is bounded");
     let checksum = xxh3_64(payload);
     let header = &mut out[at..at + RECORD_HEADER_BYTES];
     header[..4].copy_from_slice(&RECORD_MAGIC);
-    header[AT_VERSION] = WAL_FORMAT_VERSION;
+    header[AT_VERSION] = kind.version();
     header[AT_KIND] = kind.code();
     header[AT_PAYLOAD_BYTES..AT_SYNCED_DISTANCE].copy_from_slice(&payload_bytes.to_le_bytes());
     header[AT_LSN..AT_PAYLOAD_CHECKSUM].copy_from_slice(&lsn.to_le_bytes());
@@ -241,15 +254,15 @@ pub fn encode_mark_record(out: &mut Vec<u8>) {
 /// Longest varint in bytes.
 const VARINT_BYTES_MAX: usize = 10;
 
-fn zigzag(value: i64) -> u64 {
+pub(super) fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }
 
-fn unzigzag(value: u64) -> i64 {
+pub(super) fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -317,7 +330,7 @@ const WHOLE_MAX: f64 = (1u64 << 53) as f64;
 
 /// The shortest exact form of a value: form bits with length, and the bytes as a little-endian word.
 #[inline]
-fn shortest_form(value: f64) -> (u8, u64) {
+pub(super) fn shortest_form(value: f64) -> (u8, u64) {
     let bits = value.to_bits();
     // Negative zero is not a whole number here: as an integer it would lose its sign.
     if value.abs() < WHOLE_MAX {
@@ -439,6 +452,26 @@ fn store_varint(room: &mut [u8], mut position: usize, mut value: u64) -> usize {
     position + 1
 }
 
+/// The value that [`shortest_form`] wrote: the bits of `control`, at most eight bytes in `word`. Not for repetitions.
+#[inline]
+fn value_bits(control: u8, word: u64) -> u64 {
+    let length = usize::from(control & LENGTH_MASK);
+    match control & FORM_MASK {
+        FORM_FLOAT if length > 0 => word << (8 * (8 - length)),
+        FORM_FLOAT => 0,
+        FORM_WHOLE => (unzigzag(word) as f64).to_bits(),
+        _ => (unzigzag(word) as f64 / 1000.0).to_bits(),
+    }
+}
+
+/// The bits of a number that stands alone; `None` for a control byte that no number has.
+pub(super) fn number_bits(control: u8, word: u64) -> Option<u64> {
+    let known = control & !(FORM_MASK | LENGTH_MASK) == 0
+        && control & FORM_MASK != FORM_REPEAT
+        && control & LENGTH_MASK <= 8;
+    known.then(|| value_bits(control, word))
+}
+
 /// Why a payload whose checksum is right cannot be read: a fault of the program that wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PayloadError {
@@ -456,7 +489,7 @@ pub enum PayloadError {
     },
 }
 
-fn take_varint(payload: &[u8], position: &mut usize) -> Result<u64, PayloadError> {
+pub(super) fn take_varint(payload: &[u8], position: &mut usize) -> Result<u64, PayloadError> {
     let start = *position;
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
@@ -476,7 +509,7 @@ fn take_varint(payload: &[u8], position: &mut usize) -> Result<u64, PayloadError
     Err(PayloadError::Invalid { at: start })
 }
 
-fn take_step(payload: &[u8], position: &mut usize) -> Result<u32, PayloadError> {
+pub(super) fn take_step(payload: &[u8], position: &mut usize) -> Result<u32, PayloadError> {
     let at = *position;
     let step = unzigzag(take_varint(payload, position)?);
     match i32::try_from(step) {
@@ -570,12 +603,9 @@ pub fn decode_samples(payload: &[u8], out: &mut DecodedSamples) -> Result<(), Pa
         };
         position += length;
         bits = match control & FORM_MASK {
-            FORM_FLOAT if length > 0 => word << (8 * (8 - length)),
-            FORM_FLOAT => 0,
-            FORM_WHOLE => (unzigzag(word) as f64).to_bits(),
-            FORM_THOUSANDTHS => (unzigzag(word) as f64 / 1000.0).to_bits(),
-            _ if length == 0 => bits,
-            _ => return Err(PayloadError::Invalid { at }),
+            FORM_REPEAT if length == 0 => bits,
+            FORM_REPEAT => return Err(PayloadError::Invalid { at }),
+            _ => value_bits(control, word),
         };
         out.refs.push(reference);
         out.timestamps.push(time);
@@ -767,7 +797,7 @@ mod tests {
         newer[AT_HEADER_CHECKSUM..].copy_from_slice(&checksum);
         assert_eq!(
             read_header(&newer, seal, 64),
-            Err(HeaderError::NewerVersion { got: 2 })
+            Err(HeaderError::NewerVersion { got: 3 })
         );
     }
 

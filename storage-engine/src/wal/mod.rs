@@ -4,6 +4,7 @@
 //! Format page: `docs/format/wal.md`. Not here: when to commit (the shard) and who runs the disk (`runtime`).
 
 pub mod format;
+pub mod histograms;
 mod reader;
 mod replay;
 mod segment;

@@ -8,6 +8,7 @@
 //! Not here: finding records in bytes (`wal::reader`), the head.
 
 use super::format::{DecodedSamples, PayloadError, RecordKind, decode_samples, decode_series};
+use super::histograms::{LoggedHistogram, decode_histograms};
 use super::reader::{FoundRecord, ScanError, Window, scan};
 use super::segment::{SegmentFile, WalPlace, parse_name};
 use super::writer::LogPosition;
@@ -22,6 +23,8 @@ pub trait ReplayTarget {
     fn series(&mut self, series: SeriesRef, labels: &[u8]);
     /// The samples of one record.
     fn samples(&mut self, refs: &[SeriesRef], timestamps: &[TimestampMs], values: &[f64]);
+    /// The native histogram samples of one record.
+    fn histograms(&mut self, samples: &[LoggedHistogram]);
 }
 
 /// How far a replay is, for others to look at while it runs.
@@ -343,17 +346,17 @@ impl Replay<'_> {
         done.map_err(self.io_error(segment.sequence))
     }
 
-    /// Calls `visit` with the payload of each record of one kind.
+    /// Calls `visit` with the payload of each record of some kinds, in the order of the log.
     fn visit_payloads(
         &mut self,
         segment: &Segment,
-        kind: RecordKind,
-        visit: &mut dyn FnMut(&[u8]) -> Result<(), PayloadError>,
+        kinds: &[RecordKind],
+        mut visit: impl FnMut(RecordKind, &[u8]) -> Result<(), PayloadError>,
     ) -> Result<(), ReplayError> {
         let mut records = segment
             .records
             .iter()
-            .filter(|r| r.header.kind == kind)
+            .filter(|r| kinds.contains(&r.header.kind))
             .peekable();
         if records.peek().is_none() {
             return Ok(());
@@ -364,11 +367,13 @@ impl Replay<'_> {
         let mut window = Window::new(&*file).map_err(&error)?;
         for record in records {
             match record.payload(&mut window).map_err(&error)? {
-                Some(payload) => visit(payload).map_err(|cause| ReplayError::Payload {
-                    path: path.display().to_string(),
-                    offset: record.offset,
-                    cause,
-                })?,
+                Some(payload) => {
+                    visit(record.header.kind, payload).map_err(|cause| ReplayError::Payload {
+                        path: path.display().to_string(),
+                        offset: record.offset,
+                        cause,
+                    })?;
+                }
                 // It was sound a moment ago: the disk reads one thing now and another then.
                 None => self.replayed.records_lost += 1,
             }
@@ -381,7 +386,7 @@ impl Replay<'_> {
         segment: &Segment,
         target: &mut dyn ReplayTarget,
     ) -> Result<(), ReplayError> {
-        self.visit_payloads(segment, RecordKind::Series, &mut |payload| {
+        self.visit_payloads(segment, &[RecordKind::Series], |_, payload| {
             decode_series(payload, &mut |series, labels| target.series(series, labels))
         })
     }
@@ -392,8 +397,16 @@ impl Replay<'_> {
         target: &mut dyn ReplayTarget,
     ) -> Result<(), ReplayError> {
         let mut columns = DecodedSamples::default();
+        let mut histograms = Vec::new();
         let mut samples = 0;
-        self.visit_payloads(segment, RecordKind::Samples, &mut |payload| {
+        let kinds = [RecordKind::Samples, RecordKind::Histograms];
+        self.visit_payloads(segment, &kinds, |kind, payload| {
+            if kind == RecordKind::Histograms {
+                decode_histograms(payload, &mut histograms)?;
+                samples += histograms.len() as u64;
+                target.histograms(&histograms);
+                return Ok(());
+            }
             decode_samples(payload, &mut columns)?;
             samples += columns.refs.len() as u64;
             target.samples(&columns.refs, &columns.timestamps, &columns.values);

@@ -1,10 +1,11 @@
-//! A log on a simulated disk for tests: numbered samples in, the set of numbers out.
+//! A log on a simulated disk for tests: numbered samples in, the set of numbers out. Every third is a histogram.
 #![allow(dead_code, reason = "each test uses a part")]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use ferula_storage_engine::io::{Access, BlockingDisk, Disk, SimulatedDisk};
-use ferula_storage_engine::model::SeriesRef;
+use ferula_storage_engine::model::{BucketSpan, FloatHistogram, SeriesRef};
 use ferula_storage_engine::wal::format::{encode_samples_record, encode_series_record};
+use ferula_storage_engine::wal::histograms::{LoggedHistogram, encode_histograms_record};
 use ferula_storage_engine::wal::{
     AckMode, LogPosition, ReplayError, ReplayProgress, ReplayTarget, Replayed, WalError,
     WalOptions, WalPlace, WalWriter, replay,
@@ -57,6 +58,24 @@ fn reference(series: u64) -> SeriesRef {
     }
 }
 
+fn is_histogram(number: u64) -> bool {
+    number % 3 == 1
+}
+
+fn histogram(number: u64) -> FloatHistogram {
+    FloatHistogram {
+        count: number as f64,
+        sum: number as f64 / 8.0,
+        positive_spans: vec![BucketSpan {
+            offset: -3,
+            length: 2,
+        }],
+        positive_buckets: vec![number as f64, 0.0],
+        integer: true,
+        ..FloatHistogram::default()
+    }
+}
+
 impl Log {
     pub(crate) fn new(ack: AckMode, segment_bytes: u64) -> Log {
         Log::with_identity(ack, segment_bytes, STORE_ID)
@@ -101,6 +120,15 @@ impl Log {
             }
         }
         for &number in numbers {
+            if is_histogram(number) {
+                let sample = LoggedHistogram {
+                    series: reference(number % SERIES),
+                    timestamp: number as i64,
+                    histogram: Arc::new(histogram(number)),
+                };
+                encode_histograms_record(&mut records, 0, &[sample]);
+                continue;
+            }
             let refs = [reference(number % SERIES)];
             encode_samples_record(&mut records, 0, &refs, &[number as i64], &[number as f64]);
         }
@@ -161,12 +189,27 @@ impl ReplayTarget for Collect {
     fn samples(&mut self, refs: &[SeriesRef], timestamps: &[i64], values: &[f64]) {
         for ((series, &timestamp), &value) in refs.iter().zip(timestamps).zip(values) {
             let number = timestamp as u64;
+            assert!(!is_histogram(number), "a float was invented");
             assert_eq!(
                 (*series, value),
                 (reference(number % SERIES), number as f64),
                 "invented"
             );
             self.unknown_series += u64::from(!self.series.contains(&series.index));
+            self.samples.insert(number);
+        }
+    }
+
+    fn histograms(&mut self, samples: &[LoggedHistogram]) {
+        for sample in samples {
+            let number = sample.timestamp as u64;
+            assert!(is_histogram(number), "a histogram was invented");
+            assert_eq!(
+                (sample.series, &*sample.histogram),
+                (reference(number % SERIES), &histogram(number)),
+                "invented"
+            );
+            self.unknown_series += u64::from(!self.series.contains(&sample.series.index));
             self.samples.insert(number);
         }
     }

@@ -206,22 +206,25 @@ fn print(rows: &[Row], layout: &Layout, rounds: u64, protocol: Protocol) {
             if std::ptr::eq(row, rows.as_ptr()) {
                 String::new()
             } else {
-                format!(" ({:.1}x)", value / base)
+                format!(" ({:.2}x)", value / base)
             }
         };
+        let restart = row.restart.as_secs_f64();
         println!(
-            "| {} | {:.3}{} | {:.2}{} | {:.0} | {:.0}{} | {:.2}{} | {:.2} | {} of {} checked |",
+            "| {} | {:.3}{} | {:.2}{} | {:.0}{} | {:.0}{} | {:.2}{} | {:.2}{} | {} of {} checked |",
             row.name,
             row.write_cpu,
             ratio(row.write_cpu, base.write_cpu),
             row.create_cpu,
             ratio(row.create_cpu, base.create_cpu),
             row.samples_per_second,
+            ratio(row.samples_per_second, base.samples_per_second),
             row.resident_per_series,
             ratio(row.resident_per_series, base.resident_per_series),
             row.disk_per_sample,
             ratio(row.disk_per_sample, base.disk_per_sample),
-            row.restart.as_secs_f64(),
+            restart,
+            ratio(restart, base.restart.as_secs_f64()),
             row.lost,
             row.checked
         );

@@ -6,14 +6,15 @@ use crate::eval::budget::{Budget, CancelToken};
 use crate::eval::coordinator::{Coordinator, Outcome};
 use crate::eval::rows::steps;
 use crate::eval::value::{Grid, Row, Value};
+use crate::fragment::mixed::RawSeries;
 use crate::functions::QueryTimes;
 use crate::limits::{LOOKBACK_DELTA_MS, QUERY_BYTES_MAX, QUERY_SAMPLES_MAX};
 use crate::parse::ast::{Expr, ValueType};
 use crate::parse::{ParserOptions, parse};
 use crate::plan::{PlanContext, plan};
-use crate::result::{QueryError, QueryOutput, QueryStats, QueryValue, Series};
+use crate::result::{QueryError, QueryOutput, QueryStats, QueryValue, Series, VectorHistogram};
 use std::sync::Arc;
-use storage_engine::model::{Labels, SampleColumns, TimestampMs};
+use storage_engine::model::{Labels, TimestampMs};
 use storage_engine::shard_api::ShardRunner;
 
 /// Settings that all queries share.
@@ -181,10 +182,16 @@ impl Engine {
             },
             annotations: Default::default(),
         };
-        let outcome = coordinator.run(&program).await?;
+        let mut outcome = coordinator.run(&program).await?;
+        let histograms = if request.step_ms == 0 {
+            vector_histograms(&mut outcome, grid)
+        } else {
+            Vec::new()
+        };
         let (warnings, infos) = coordinator.annotations.render(request.text);
         Ok(QueryOutput {
             value: answer(outcome, grid, request.step_ms == 0),
+            histograms,
             warnings,
             infos,
             stats: QueryStats {
@@ -221,6 +228,7 @@ fn answer(outcome: Outcome, grid: Grid, instant: bool) -> QueryValue {
             labels: Labels::empty(),
             timestamps: (0..grid.count).map(|k| grid.at(k)).collect(),
             values,
+            histograms: Vec::new(),
         }]),
         Outcome::Value(Value::Vector(rows)) if instant => QueryValue::Vector(
             rows.into_iter()
@@ -242,15 +250,46 @@ fn answer(outcome: Outcome, grid: Grid, instant: bool) -> QueryValue {
     }
 }
 
-fn series((labels, columns): (Labels, SampleColumns)) -> Series {
+/// Takes the histograms out of an instant vector and notes where they stood.
+fn vector_histograms(outcome: &mut Outcome, grid: Grid) -> Vec<VectorHistogram> {
+    let Outcome::Value(Value::Vector(rows)) = outcome else {
+        return Vec::new();
+    };
+    rows.retain(|row| row.present.any());
+    let mut out = Vec::new();
+    let mut position = 0;
+    rows.retain(|row| {
+        let histogram = row.histogram(0).cloned();
+        let is_float = histogram.is_none();
+        out.extend(histogram.map(|histogram| VectorHistogram {
+            position,
+            labels: row.labels.clone(),
+            timestamp: grid.start,
+            histogram,
+        }));
+        position += 1;
+        is_float
+    });
+    out
+}
+
+fn series(raw: RawSeries) -> Series {
     Series {
-        labels,
-        timestamps: columns.timestamps,
-        values: columns.values,
+        labels: raw.labels,
+        timestamps: raw.floats.timestamps,
+        values: raw.floats.values,
+        histograms: raw.histograms,
     }
 }
 
-fn points(row: Row, grid: Grid) -> Series {
+fn points(mut row: Row, grid: Grid) -> Series {
+    let histograms = match row.histograms.is_some() {
+        true => steps(&row.present)
+            .filter_map(|k| Some((grid.at(k), Arc::clone(row.histogram(k)?))))
+            .collect(),
+        false => Vec::new(),
+    };
+    row.drop_histograms();
     let timestamps: Vec<TimestampMs> = steps(&row.present).map(|k| grid.at(k)).collect();
     let values = if timestamps.len() == row.values.len() {
         row.values
@@ -261,6 +300,7 @@ fn points(row: Row, grid: Grid) -> Series {
         labels: row.labels,
         timestamps,
         values,
+        histograms,
     }
 }
 

@@ -27,6 +27,38 @@ const EXP_TAYLOR: [f64; 8] = [
     1.0,
 ];
 
+/// Go's `math.Exp2`: FreeBSD's `e_exp.c` after reduction by the nearest integer.
+pub(crate) fn exp2(x: f64) -> f64 {
+    const LN2_HIGH: f64 = 6.931_471_803_691_238_164_90e-1;
+    const LN2_LOW: f64 = 1.908_214_929_270_587_700_02e-10;
+    const P: [f64; 5] = [
+        1.666_666_666_666_666_574_15e-1,
+        -2.777_777_777_701_559_338_42e-3,
+        6.613_756_321_437_934_361_17e-5,
+        -1.653_390_220_546_525_153_90e-6,
+        4.138_136_797_057_238_460_39e-8,
+    ];
+    if x.is_nan() || x == f64::INFINITY {
+        return x;
+    }
+    if x > 1.023_999_999_999_999_9e3 {
+        return f64::INFINITY;
+    }
+    if x < -1.074e3 {
+        return 0.0;
+    }
+    let whole = (x + 0.5_f64.copysign(x)).trunc();
+    let t = x - whole;
+    let (high, low) = (t * LN2_HIGH, -t * LN2_LOW);
+    let r = high - low;
+    let t = r * r;
+    let c = r - t * (P[0] + t * (P[1] + t * (P[2] + t * (P[3] + t * P[4]))));
+    let y = 1.0 - ((low - (r * c) / (2.0 - c)) - high);
+    // Two factors, so that neither a subnormal result nor 2^1024 goes wrong.
+    let half = (whole / 2.0).trunc();
+    y * half.exp2() * (whole - half).exp2()
+}
+
 /// Go's `math.Exp`.
 pub(crate) fn exp(x: f64) -> f64 {
     if x.is_nan() || x == f64::INFINITY {

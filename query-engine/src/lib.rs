@@ -7,6 +7,7 @@ pub mod eval;
 mod fragment;
 pub mod functions;
 mod go_math;
+pub mod histogram;
 pub mod kernels;
 pub mod limits;
 pub mod local;

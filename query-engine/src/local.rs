@@ -3,12 +3,13 @@
 //! Promise: an append is done when the call returns and a task has run to its end when `submit` returns. The log's answers are given at once.
 //! Not here: anything that waits.
 
+use std::sync::Arc;
 use std::sync::Mutex;
-use storage_engine::model::{Labels, SampleColumns, ShardId};
+use storage_engine::model::{FloatHistogram, Labels, SampleColumns, ShardId, TimestampMs};
 use storage_engine::shard::{Action, Event, Shard, ShardConfig};
 use storage_engine::shard_api::{
-    AppendBatch, AppendError, AppendMode, AppendOutcome, NewSeries, RejectReason, SampleSeries,
-    ShardRunner, ShardTask,
+    AppendBatch, AppendError, AppendMode, AppendOutcome, HistogramSample, RejectReason,
+    SampleSeries, ShardRunner, ShardTask,
 };
 
 /// Why samples were not stored.
@@ -53,15 +54,23 @@ impl LocalShards {
 
     /// Stores the samples of one series, in time order.
     pub fn append(&self, labels: &Labels, samples: &SampleColumns) -> Result<(), LocalAppendError> {
-        let mut new_series = NewSeries::default();
-        let index = new_series.push(labels.as_bytes());
-        let batch = AppendBatch {
-            series: vec![SampleSeries::New(index); samples.len()],
-            timestamps: samples.timestamps.clone(),
-            values: samples.values.clone(),
-            new_series,
-            ..AppendBatch::default()
-        };
+        self.append_mixed(labels, samples, &[])
+    }
+
+    /// Stores floats and native histograms of one series, each in time order.
+    pub fn append_mixed(
+        &self,
+        labels: &Labels,
+        floats: &SampleColumns,
+        histograms: &[(TimestampMs, Arc<FloatHistogram>)],
+    ) -> Result<(), LocalAppendError> {
+        for batch in batches(labels, floats, histograms) {
+            self.append_batch(labels, batch)?;
+        }
+        Ok(())
+    }
+
+    fn append_batch(&self, labels: &Labels, batch: AppendBatch) -> Result<(), LocalAppendError> {
         let home = labels.route_hash() % self.shards.len() as u64;
         let outcome = self.drive(home as usize, batch)?;
         match outcome.rejections.first() {
@@ -103,6 +112,51 @@ impl LocalShards {
         }
         Ok(answer.ok_or(LocalAppendError::Silent)??)
     }
+}
+
+/// The samples of one series as batches: a shard takes the histograms of a batch after its floats, so a batch ends where the kind changes from
+/// histogram to float.
+pub fn batches(
+    labels: &Labels,
+    floats: &SampleColumns,
+    histograms: &[(TimestampMs, Arc<FloatHistogram>)],
+) -> Vec<AppendBatch> {
+    let open = || {
+        let mut batch = AppendBatch::default();
+        batch.new_series.push(labels.as_bytes());
+        batch
+    };
+    // Each batch names its series once, first.
+    let series = SampleSeries::New(0);
+    let mut out = Vec::new();
+    let mut batch = open();
+    let mut histograms = histograms.iter().peekable();
+    for (&t, &v) in floats.timestamps.iter().zip(&floats.values) {
+        while let Some((timestamp, histogram)) = histograms.next_if(|h| h.0 < t) {
+            batch.histograms.push(HistogramSample {
+                series,
+                timestamp: *timestamp,
+                histogram: Arc::clone(histogram),
+            });
+        }
+        if !batch.histograms.is_empty() {
+            out.push(std::mem::replace(&mut batch, open()));
+        }
+        batch.series.push(series);
+        batch.timestamps.push(t);
+        batch.values.push(v);
+    }
+    batch
+        .histograms
+        .extend(histograms.map(|(timestamp, histogram)| HistogramSample {
+            series,
+            timestamp: *timestamp,
+            histogram: Arc::clone(histogram),
+        }));
+    if batch.sample_count() > 0 {
+        out.push(batch);
+    }
+    out
 }
 
 /// A panic in another test thread leaves the shard as it was between two events.

@@ -3,7 +3,8 @@
 use crate::eval::error::EvalError;
 use crate::parse::ParseError;
 use crate::plan::PlanError;
-use storage_engine::model::{Labels, TimestampMs};
+use std::sync::Arc;
+use storage_engine::model::{FloatHistogram, Labels, TimestampMs};
 
 /// Samples of one series, as two columns.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +15,21 @@ pub struct Series {
     pub timestamps: Vec<TimestampMs>,
     /// The value at each time.
     pub values: Vec<f64>,
+    /// Native histograms and their ascending times; none of them is also the time of a float.
+    pub histograms: Vec<(TimestampMs, Arc<FloatHistogram>)>,
+}
+
+/// A native histogram among the samples of an instant vector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VectorHistogram {
+    /// Its place among all samples of the vector, floats and histograms, in the order of the evaluation.
+    pub position: usize,
+    /// Labels.
+    pub labels: Labels,
+    /// Evaluation time.
+    pub timestamp: TimestampMs,
+    /// The sample.
+    pub histogram: Arc<FloatHistogram>,
 }
 
 /// The value of a query.
@@ -21,7 +37,7 @@ pub struct Series {
 pub enum QueryValue {
     /// One number at the evaluation time.
     Scalar(TimestampMs, f64),
-    /// One sample per series; the order is that of the evaluation (`sort`, `topk`), else unspecified but stable.
+    /// One float sample per series (native histograms are in [`QueryOutput::histograms`]); the order is that of the evaluation (`sort`, `topk`), else unspecified but stable.
     Vector(Vec<(Labels, TimestampMs, f64)>),
     /// Series ordered by labels.
     Matrix(Vec<Series>),
@@ -43,6 +59,8 @@ pub struct QueryStats {
 pub struct QueryOutput {
     /// The value.
     pub value: QueryValue,
+    /// The native histograms of an instant vector, by ascending position.
+    pub histograms: Vec<VectorHistogram>,
     /// Warnings with positions.
     pub warnings: Vec<String>,
     /// Infos with positions.

@@ -83,20 +83,20 @@ const CASES: [(&str, usize, usize); 21] = [
 
 /// How many cases of each upstream file pass, and how many need what is not there; fewer or more is a change that must be looked at.
 const REACHED: [(&str, usize, usize); 16] = [
-    ("aggregators", 125, 35),
+    ("aggregators", 160, 0),
     ("at_modifier", 78, 0),
     ("collision", 2, 0),
     ("duration_expression", 59, 0),
-    ("extended_vectors", 30, 139),
+    ("extended_vectors", 34, 135),
     ("fill-modifier", 46, 0),
-    ("functions", 323, 108),
-    ("histograms", 93, 92),
+    ("functions", 431, 0),
+    ("histograms", 185, 0),
     ("info", 0, 53),
-    ("limit", 1, 36),
+    ("limit", 37, 0),
     ("literals", 25, 0),
     ("name_label_dropping", 30, 0),
-    ("native_histograms", 3, 519),
-    ("operators", 142, 72),
+    ("native_histograms", 522, 0),
+    ("operators", 214, 0),
     ("staleness", 17, 0),
     ("start_timestamps", 0, 26),
 ];

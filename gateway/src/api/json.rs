@@ -1,7 +1,9 @@
 //! JSON of label sets and samples, written without an intermediate tree.
 
 use crate::http::respond::push_json_string;
-use storage_engine::model::Labels;
+use query_engine::histogram::all_buckets;
+use query_engine::number_text::format_value;
+use storage_engine::model::{FloatHistogram, Labels};
 
 /// `{"a":"b"}`.
 pub(super) fn push_labels(out: &mut String, labels: &Labels) {
@@ -43,8 +45,47 @@ pub(super) fn push_sample(out: &mut String, ms: i64, value: f64) {
     out.push('[');
     push_timestamp(out, ms);
     out.push_str(",\"");
-    query_engine::number_text::format_value(value, out);
+    format_value(value, out);
     out.push_str("\"]");
+}
+
+/// `[ts,{"count":"3","sum":"4","buckets":[[0,"1","2","3"]]}]`: populated buckets in ascending order, each with a number for its bounds
+/// (0: open on the left, 1: open on the right, 2: open, 3: closed).
+pub(super) fn push_histogram_sample(out: &mut String, ms: i64, histogram: &FloatHistogram) {
+    let quoted = |out: &mut String, value: f64| {
+        out.push('"');
+        format_value(value, out);
+        out.push('"');
+    };
+    out.push('[');
+    push_timestamp(out, ms);
+    out.push_str(",{\"count\":");
+    quoted(out, histogram.count);
+    out.push_str(",\"sum\":");
+    quoted(out, histogram.sum);
+    let mut any = false;
+    for bucket in all_buckets(histogram) {
+        if bucket.count == 0.0 {
+            continue;
+        }
+        out.push_str(if any { ",[" } else { ",\"buckets\":[[" });
+        any = true;
+        out.push(match (bucket.lower_inclusive, bucket.upper_inclusive) {
+            (false, true) => '0',
+            (true, false) => '1',
+            (false, false) => '2',
+            (true, true) => '3',
+        });
+        for number in [bucket.lower, bucket.upper, bucket.count] {
+            out.push(',');
+            quoted(out, number);
+        }
+        out.push(']');
+    }
+    if any {
+        out.push(']');
+    }
+    out.push_str("}]");
 }
 
 /// `["a","b"]`.
@@ -63,6 +104,7 @@ pub(super) fn string_list<S: AsRef<str>>(items: impl IntoIterator<Item = S>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use storage_engine::model::BucketSpan;
 
     #[test]
     fn timestamps_as_prometheus_writes_them() {
@@ -75,5 +117,31 @@ mod tests {
         assert_eq!(text(1000), "1");
         assert_eq!(text(5), "0.005");
         assert_eq!(text(-1050), "-1.050");
+    }
+
+    #[test]
+    fn histograms_list_their_populated_buckets() {
+        let span = |offset, length| vec![BucketSpan { offset, length }];
+        let histogram = FloatHistogram {
+            zero_threshold: 0.001,
+            zero_count: 2.0,
+            count: 9.5,
+            sum: -1.0,
+            positive_spans: span(0, 3),
+            positive_buckets: vec![1.0, 0.0, 2.5],
+            negative_spans: span(1, 1),
+            negative_buckets: vec![4.0],
+            ..FloatHistogram::default()
+        };
+        let mut out = String::new();
+        push_histogram_sample(&mut out, 1500, &histogram);
+        assert_eq!(
+            out,
+            "[1.500,{\"count\":\"9.5\",\"sum\":\"-1\",\"buckets\":[[1,\"-2\",\"-1\",\"4\"],\
+             [3,\"-0.001\",\"0.001\",\"2\"],[0,\"0.5\",\"1\",\"1\"],[0,\"2\",\"4\",\"2.5\"]]}]"
+        );
+        let mut empty = String::new();
+        push_histogram_sample(&mut empty, 0, &FloatHistogram::default());
+        assert_eq!(empty, "[0,{\"count\":\"0\",\"sum\":\"0\"}]");
     }
 }

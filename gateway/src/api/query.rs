@@ -1,6 +1,6 @@
 //! `query`, `query_range`, `format_query`, `parse_query`.
 
-use super::json::{push_labels, push_sample};
+use super::json::{push_histogram_sample, push_labels, push_sample};
 use super::params::{limit_param, parse_duration, parse_time, time_param};
 use crate::http::request::{Form, Request};
 use crate::http::respond::{ApiData, ApiError, ErrorType, push_json_string};
@@ -164,7 +164,7 @@ async fn evaluate(worker: &Rc<Worker>, asked: Asked) -> Result<ApiData, ApiError
     };
     drop(running);
     let mut output = outcome.map_err(api_error)?;
-    let truncated = asked.limit > 0 && truncate(&mut output.value, asked.limit);
+    let truncated = asked.limit > 0 && truncate(&mut output, asked.limit);
     let sorting = Instant::now();
     let mut data = render(&output, asked.stats, started.elapsed());
     queries
@@ -180,10 +180,11 @@ async fn evaluate(worker: &Rc<Worker>, asked: Asked) -> Result<ApiData, ApiError
 /// How long a query may take to notice that it was cancelled.
 const CANCEL_GRACE: Duration = Duration::from_secs(1);
 
-fn truncate(value: &mut QueryValue, limit: usize) -> bool {
-    match value {
-        QueryValue::Vector(rows) if rows.len() > limit => {
-            rows.truncate(limit);
+fn truncate(output: &mut QueryOutput, limit: usize) -> bool {
+    match &mut output.value {
+        QueryValue::Vector(rows) if rows.len() + output.histograms.len() > limit => {
+            output.histograms.retain(|h| h.position < limit);
+            rows.truncate(limit - output.histograms.len());
             true
         }
         QueryValue::Matrix(rows) if rows.len() > limit => {
@@ -210,15 +211,26 @@ fn render(output: &QueryOutput, stats: bool, took: Duration) -> ApiData {
         }
         QueryValue::Vector(rows) => {
             json.push_str("vector\",\"result\":[");
-            for (i, (labels, at, value)) in rows.iter().enumerate() {
-                json.push_str(if i > 0 {
-                    ",{\"metric\":"
-                } else {
-                    "{\"metric\":"
-                });
-                push_labels(&mut json, labels);
-                json.push_str(",\"value\":");
-                push_sample(&mut json, *at, *value);
+            let mut floats = rows.iter();
+            let mut histograms = output.histograms.iter().peekable();
+            for i in 0..rows.len() + output.histograms.len() {
+                let open = |json: &mut String, labels| {
+                    json.push_str(if i > 0 {
+                        ",{\"metric\":"
+                    } else {
+                        "{\"metric\":"
+                    });
+                    push_labels(json, labels);
+                };
+                if let Some(h) = histograms.next_if(|h| h.position == i) {
+                    open(&mut json, &h.labels);
+                    json.push_str(",\"histogram\":");
+                    push_histogram_sample(&mut json, h.timestamp, &h.histogram);
+                } else if let Some((labels, at, value)) = floats.next() {
+                    open(&mut json, labels);
+                    json.push_str(",\"value\":");
+                    push_sample(&mut json, *at, *value);
+                }
                 json.push('}');
             }
             json.push(']');
@@ -232,14 +244,21 @@ fn render(output: &QueryOutput, stats: bool, took: Duration) -> ApiData {
                     "{\"metric\":"
                 });
                 push_labels(&mut json, &row.labels);
-                json.push_str(",\"values\":[");
                 for (k, (at, value)) in row.timestamps.iter().zip(&row.values).enumerate() {
-                    if k > 0 {
-                        json.push(',');
-                    }
+                    json.push_str(if k > 0 { "," } else { ",\"values\":[" });
                     push_sample(&mut json, *at, *value);
                 }
-                json.push_str("]}");
+                if !row.timestamps.is_empty() {
+                    json.push(']');
+                }
+                for (k, (at, histogram)) in row.histograms.iter().enumerate() {
+                    json.push_str(if k > 0 { "," } else { ",\"histograms\":[" });
+                    push_histogram_sample(&mut json, *at, histogram);
+                }
+                if !row.histograms.is_empty() {
+                    json.push(']');
+                }
+                json.push('}');
             }
             json.push(']');
         }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::local::LocalShards;
 use storage_engine::model::STALE_NAN_BITS;
+use storage_engine::model::SampleColumns;
 
 const MINUTE: i64 = 60_000;
 

@@ -4,9 +4,15 @@
 
 use super::annotations::{Annotations, Severity};
 use super::rows::drop_name;
-use super::value::{Bits, Row};
+use super::value::{Bits, Row, Sample};
+use crate::functions::texts;
 use crate::go_math;
+use crate::histogram::{
+    CounterResetHint, FloatHistogram, HistogramSum, Merged, Side, compact, divide, equals, scale,
+    trim,
+};
 use crate::parse::ast::{BinaryOp, Span};
+use std::sync::Arc;
 
 /// The operator as PromQL writes it.
 pub fn symbol(op: BinaryOp) -> &'static str {
@@ -118,13 +124,13 @@ pub struct ScalarOperation {
 impl ScalarOperation {
     /// Applies the operation in place; rows may end without a number.
     pub fn run(&self, rows: &mut [Row], scalar: &[f64], annotations: &mut Annotations) {
-        if matches!(self.op, BinaryOp::TrimLower | BinaryOp::TrimUpper)
-            && rows.iter().any(|r| r.present.any())
-        {
-            incompatible_floats(self.op, self.span, annotations);
-        }
         let comparison = is_comparison(self.op);
+        let trims = matches!(self.op, BinaryOp::TrimLower | BinaryOp::TrimUpper);
         for row in rows {
+            if trims || row.histograms.is_some() {
+                self.run_mixed(row, scalar, annotations);
+                continue;
+            }
             let mut kept = Bits::zeros(row.present.len());
             for (k, value) in row.values.iter_mut().enumerate() {
                 if !row.present.get(k) {
@@ -156,16 +162,183 @@ impl ScalarOperation {
     }
 }
 
+impl ScalarOperation {
+    /// A row that may hold histograms, or an operator for them.
+    fn run_mixed(&self, row: &mut Row, scalar: &[f64], annotations: &mut Annotations) {
+        for k in 0..row.values.len() {
+            let Some(sample) = row.sample(k) else {
+                continue;
+            };
+            let s = Sample::Float(scalar.get(k).copied().unwrap_or(f64::NAN));
+            let (l, r) = if self.scalar_left {
+                (&s, &sample)
+            } else {
+                (&sample, &s)
+            };
+            let result = match samples(self.op, l, r, self.span, annotations) {
+                Outcome::Nothing => None,
+                outcome if self.return_bool => Some(outcome.as_bool()),
+                Outcome::Fails => None,
+                Outcome::Holds if is_comparison(self.op) => Some(sample),
+                Outcome::Holds => Some(l.clone()),
+                Outcome::Value(value) => Some(value),
+            };
+            match result {
+                Some(result) => row.put_sample(k, result),
+                None => row.present.clear(k),
+            }
+        }
+        if changes_metric(self.op) || self.return_bool {
+            drop_name(row, self.delayed_name_removal);
+        }
+    }
+}
+
+/// What an operator makes of two samples.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Outcome {
+    /// A new sample.
+    Value(Sample),
+    /// A comparison that holds.
+    Holds,
+    /// A comparison that does not hold.
+    Fails,
+    /// The operator has no meaning for these samples.
+    Nothing,
+}
+
+impl Outcome {
+    fn as_bool(&self) -> Sample {
+        Sample::Float(f64::from(u8::from(*self == Outcome::Holds)))
+    }
+
+    /// What is left of a pair, `left` being the left operand.
+    pub(crate) fn of_pair(self, left: &Sample, return_bool: bool) -> Option<Sample> {
+        match self {
+            Outcome::Nothing => None,
+            outcome if return_bool => Some(outcome.as_bool()),
+            Outcome::Fails => None,
+            Outcome::Holds => Some(left.clone()),
+            Outcome::Value(value) => Some(value),
+        }
+    }
+}
+
+/// One operator on two samples of any kind.
+pub(crate) fn samples(
+    op: BinaryOp,
+    left: &Sample,
+    right: &Sample,
+    span: Span,
+    annotations: &mut Annotations,
+) -> Outcome {
+    let made = |histogram: FloatHistogram| Outcome::Value(Sample::Histogram(Arc::new(histogram)));
+    let compare = |holds: bool| {
+        if holds {
+            Outcome::Holds
+        } else {
+            Outcome::Fails
+        }
+    };
+    match (left, right, op) {
+        (_, _, BinaryOp::And | BinaryOp::Or | BinaryOp::Unless) => Outcome::Nothing,
+        (Sample::Float(_), Sample::Float(_), BinaryOp::TrimLower | BinaryOp::TrimUpper) => {
+            incompatible_floats(op, span, annotations);
+            Outcome::Nothing
+        }
+        (Sample::Float(l), Sample::Float(r), _) if is_comparison(op) => {
+            compare(apply(op, *l, *r).is_some())
+        }
+        (Sample::Float(l), Sample::Float(r), _) => {
+            apply(op, *l, *r).map_or(Outcome::Nothing, |v| Outcome::Value(Sample::Float(v)))
+        }
+        (Sample::Histogram(h), Sample::Float(factor), BinaryOp::Mul)
+        | (Sample::Float(factor), Sample::Histogram(h), BinaryOp::Mul) => {
+            let mut out = FloatHistogram::clone(h);
+            scale(&mut out, *factor);
+            compact(&mut out);
+            made(out)
+        }
+        (Sample::Histogram(h), Sample::Float(divisor), BinaryOp::Div) => {
+            let mut out = FloatHistogram::clone(h);
+            divide(&mut out, *divisor);
+            compact(&mut out);
+            made(out)
+        }
+        (Sample::Histogram(h), Sample::Float(at), BinaryOp::TrimUpper) => {
+            made(trim(h, *at, Side::Upper))
+        }
+        (Sample::Histogram(h), Sample::Float(at), BinaryOp::TrimLower) => {
+            made(trim(h, *at, Side::Lower))
+        }
+        (Sample::Histogram(l), Sample::Histogram(r), BinaryOp::Eql) => compare(equals(l, r)),
+        (Sample::Histogram(l), Sample::Histogram(r), BinaryOp::Neq) => compare(!equals(l, r)),
+        (Sample::Histogram(l), Sample::Histogram(r), BinaryOp::Add | BinaryOp::Sub) => {
+            match sum(op, l, r) {
+                Ok((histogram, merged)) => {
+                    note_merged(op, merged, span, annotations);
+                    made(histogram)
+                }
+                Err(_) => {
+                    let text = texts::incompatible_buckets(symbol(op));
+                    annotations.add(Severity::Warning, text, span);
+                    Outcome::Nothing
+                }
+            }
+        }
+        _ => {
+            let text = texts::incompatible_types(kind(left), symbol(op), kind(right));
+            annotations.add(Severity::Info, text, span);
+            Outcome::Nothing
+        }
+    }
+}
+
+fn kind(sample: &Sample) -> &'static str {
+    match sample {
+        Sample::Float(_) => "float",
+        Sample::Histogram(_) => "histogram",
+    }
+}
+
+fn sum(
+    op: BinaryOp,
+    left: &FloatHistogram,
+    right: &FloatHistogram,
+) -> Result<(FloatHistogram, Merged), crate::histogram::IncompatibleBuckets> {
+    let mut state = HistogramSum::new(left);
+    let subtracts = op == BinaryOp::Sub;
+    let merged = if subtracts {
+        state.subtract(right)?
+    } else {
+        state.add(right)?
+    };
+    let mut histogram = state.finish_plain();
+    if subtracts {
+        histogram.counter_reset_hint = CounterResetHint::Gauge;
+    }
+    compact(&mut histogram);
+    Ok((histogram, merged))
+}
+
+fn note_merged(op: BinaryOp, merged: Merged, span: Span, annotations: &mut Annotations) {
+    let operation = if op == BinaryOp::Sub {
+        "subtraction"
+    } else {
+        "addition"
+    };
+    if merged.reset_collision {
+        annotations.add(Severity::Warning, texts::reset_collision(operation), span);
+    }
+    if merged.bounds_reconciled {
+        annotations.add(Severity::Info, texts::bounds_reconciled(operation), span);
+    }
+}
+
 /// Histogram operators between floats give nothing and say so.
 pub fn incompatible_floats(op: BinaryOp, span: Span, annotations: &mut Annotations) {
-    let symbol = symbol(op);
-    annotations.add(
-        Severity::Info,
-        format!(
-            "PromQL info: incompatible sample types encountered for binary operator \"{symbol}\": float {symbol} float"
-        ),
-        span,
-    );
+    let text = texts::incompatible_types("float", symbol(op), "float");
+    annotations.add(Severity::Info, text, span);
 }
 
 #[cfg(test)]

@@ -11,14 +11,16 @@ use super::error::EvalError;
 use super::matching::VectorOperation;
 use super::rows;
 use super::text::go_quote;
-use super::value::{Bits, Grid, Row, Value};
+use super::value::{Bits, Grid, Row, Sample, Value};
 use super::{aggregate, sets};
 use crate::fragment::exchange::{Exchange, Work};
 use crate::fragment::fold::Partials;
+use crate::fragment::mixed::{MixedSamples, RawSeries};
 use crate::fragment::series::{SeriesEvaluation, SeriesProgress, remove_stale};
 use crate::fragment::{FragmentKind, FragmentOutput, FragmentSpec};
 use crate::functions::{self, CallContext, QueryTimes};
-use crate::kernels::{KernelNotes, RangeKernel, keeps_name};
+use crate::histogram::{FloatHistogram, scale};
+use crate::kernels::{KernelNotes, MixedFunction, RangeKernel, keeps_name};
 use crate::limits::{SHARED_FRAGMENTS_MAX, YIELD_CELLS};
 use crate::parse::ast::{Call, Expr, Span, ValueType};
 use crate::plan::{Folded, Node, Op, Program, SubqueryWindow};
@@ -32,7 +34,7 @@ pub(crate) enum Outcome {
     /// Over the query's steps.
     Value(Value),
     /// Samples with their own times.
-    Columns(Vec<(Labels, SampleColumns)>),
+    Columns(Vec<RawSeries>),
 }
 
 /// One evaluation.
@@ -55,7 +57,7 @@ struct FragmentSlot {
 enum Slot {
     Empty,
     Value(Value),
-    Columns(Vec<(Labels, SampleColumns)>),
+    Columns(Vec<RawSeries>),
     Partials(Partials),
 }
 
@@ -178,7 +180,7 @@ impl Coordinator<'_> {
             let copy = fragment.output.clone().unwrap_or_default();
             for row in &copy.rows {
                 self.budget.take_cells(row.values.len())?;
-                self.budget.take(row.present.count_ones())?;
+                self.budget.take(row.samples())?;
             }
             if let Some(fold) = &spec.fold {
                 let (cells, samples) = copy.partials.cost(fold);
@@ -225,19 +227,28 @@ impl Coordinator<'_> {
             ..spec.clone()
         };
         let output = self.send(&plain, scalars(args)).await?.gather().await?;
+        let cells: usize = output.rows.iter().map(|r| r.values.len()).sum();
+        let samples: usize = output.rows.iter().map(Row::samples).sum();
         let mut rows = output.rows;
         if let Some(call) = folded.call {
             rows = self.range_result(call, rows)?;
         }
         let annotations = &mut self.annotations;
         let rows = aggregate::run(folded.expr, rows, None, node.grid.count, annotations)?;
-        Ok(Value::Vector(rows))
+        let value = Value::Vector(rows);
+        self.budget.give_back_cells(cells);
+        self.budget.give_back(samples);
+        rows::charge(&value, &self.budget)?;
+        Ok(value)
     }
 
     /// Turns what a kernel noted into annotations.
     fn note(&mut self, notes: KernelNotes, span: Span) -> Result<(), EvalError> {
         for text in notes.warnings() {
             self.annotations.add(Severity::Warning, text, span);
+        }
+        for (severity, text) in notes.remarks {
+            self.annotations.add(severity, text, span);
         }
         match notes.error {
             Some(text) => Err(EvalError::Execution(text)),
@@ -260,6 +271,7 @@ impl Coordinator<'_> {
             Op::Fragment { .. } | Op::Subquery { .. } => next(),
             Op::Windows {
                 kernel,
+                mixed,
                 window,
                 notes,
             } => {
@@ -269,7 +281,7 @@ impl Coordinator<'_> {
                     rows,
                     (inner, node.grid),
                     *window,
-                    *kernel,
+                    (*kernel, *mixed),
                     &args,
                     *notes,
                 )?)
@@ -287,6 +299,7 @@ impl Coordinator<'_> {
                         drop_name: true,
                         values: vec![1.0; count],
                         present: missing,
+                        histograms: None,
                     });
                 }
                 Value::Vector(out)
@@ -312,6 +325,7 @@ impl Coordinator<'_> {
                         for v in &mut row.values {
                             *v = -*v;
                         }
+                        negate_histograms(row);
                         rows::drop_name(row, self.delayed_name_removal);
                     }
                     if !self.delayed_name_removal {
@@ -415,7 +429,7 @@ impl Coordinator<'_> {
         inner_rows: Vec<Row>,
         (inner, outer): (Grid, Grid),
         window: SubqueryWindow,
-        kernel: RangeKernel,
+        (kernel, mixed): (RangeKernel, MixedFunction),
         args: &[Vec<f64>],
         span: Span,
     ) -> Result<Vec<Row>, EvalError> {
@@ -423,6 +437,7 @@ impl Coordinator<'_> {
             kind: FragmentKind::Window {
                 range: window.range,
                 kernel,
+                mixed,
             },
             reference: window.reference,
             grid: outer,
@@ -434,15 +449,23 @@ impl Coordinator<'_> {
         let mut samples = SampleColumns::default();
         for row in inner_rows {
             self.budget.check()?;
-            fill(&mut samples, &row, inner);
-            remove_stale(&mut samples);
+            let mixed = row.has_histograms().then(|| {
+                let mut mixed = MixedSamples::of_row(&row, inner);
+                mixed.forget_hints();
+                mixed
+            });
+            if mixed.is_none() {
+                fill(&mut samples, &row, inner);
+                remove_stale(&mut samples);
+            }
             let mut progress = SeriesProgress::new(row.labels, outer.count);
-            while !evaluation.advance(
-                &mut progress,
-                &samples,
-                &mut notes,
-                &mut usize::MAX.clone(),
-            )? {}
+            let work = &mut usize::MAX.clone();
+            while !match &mixed {
+                Some(mixed) => evaluation.advance_mixed(&mut progress, mixed, &mut notes, work)?,
+                None => evaluation.advance(&mut progress, &samples, &mut notes, work)?,
+            } {
+                *work = usize::MAX;
+            }
             let (mut made, points) = progress.finish();
             // The evaluation has charged the points; the node's value is charged as a whole.
             self.budget.give_back(points);
@@ -460,7 +483,7 @@ impl Coordinator<'_> {
         inputs: Vec<Value>,
         window: SubqueryWindow,
         inner: Grid,
-    ) -> Result<Vec<(Labels, SampleColumns)>, EvalError> {
+    ) -> Result<Vec<RawSeries>, EvalError> {
         let mut out = Vec::new();
         let value = inputs
             .into_iter()
@@ -471,6 +494,7 @@ impl Coordinator<'_> {
                 labels: Labels::empty(),
                 drop_name: false,
                 present: Bits::ones(steps.len()),
+                histograms: None,
                 values: steps,
             }]),
             value => value,
@@ -481,11 +505,9 @@ impl Coordinator<'_> {
         }
         debug_assert!(window.step > 0);
         for row in all {
-            let mut samples = SampleColumns::default();
-            fill(&mut samples, &row, inner);
-            out.push((row.labels, samples));
+            out.push(MixedSamples::of_row(&row, inner).split(row.labels));
         }
-        out.sort_by(|a, b| a.0.cmp(&b.0));
+        out.sort_by(|a, b| a.labels.cmp(&b.labels));
         Ok(out)
     }
 
@@ -597,6 +619,18 @@ fn fill(samples: &mut SampleColumns, row: &Row, grid: Grid) {
     }
 }
 
+/// Unary minus of histograms.
+fn negate_histograms(row: &mut Row) {
+    let Some(all) = &mut row.histograms else {
+        return;
+    };
+    for histogram in all.iter_mut().flatten() {
+        let mut negated = FloatHistogram::clone(histogram);
+        scale(&mut negated, -1.0);
+        *histogram = Arc::new(negated);
+    }
+}
+
 fn is_counter_name(name: &str) -> bool {
     ["_total", "_sum", "_count", "_bucket"]
         .iter()
@@ -623,12 +657,16 @@ fn repeat(value: Value, count: usize, budget: &Budget) -> Result<Value, EvalErro
             budget.take_cells(cells)?;
             budget.give_back_cells(cells);
             let repeated = all.into_iter().filter_map(|row| {
-                let value = row.get(0)?;
+                let (value, histogram) = match row.sample(0)? {
+                    Sample::Float(value) => (value, None),
+                    Sample::Histogram(histogram) => (0.0, Some(histogram)),
+                };
                 Some(Row {
                     labels: row.labels,
                     drop_name: row.drop_name,
                     values: vec![value; count],
                     present: Bits::ones(count),
+                    histograms: histogram.map(|h| vec![Some(h); count].into_boxed_slice()),
                 })
             });
             Value::Vector(repeated.collect())

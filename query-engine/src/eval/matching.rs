@@ -5,14 +5,15 @@
 //! Not here: set operators (`sets`).
 
 use super::annotations::Annotations;
-use super::arithmetic::{apply, changes_metric, incompatible_floats};
+use super::arithmetic::{apply, changes_metric, samples};
 use super::budget::Budget;
 use super::error::EvalError;
 use super::rows::{is_metadata_label, steps};
 use super::signature::{Signatures, match_group};
-use super::value::Row;
+use super::value::{Row, Sample};
 use crate::parse::ast::{BinaryOp, MatchCardinality, Span, VectorMatching};
 use hashbrown::{HashMap, HashSet};
+use std::sync::Arc;
 use storage_engine::model::{Labels, LabelsBuilder};
 
 /// A binary operation between two vectors.
@@ -55,14 +56,13 @@ impl VectorOperation<'_> {
             one,
             one_groups,
             groups: signatures.count,
+            mixed: matches!(self.op, BinaryOp::TrimLower | BinaryOp::TrimUpper)
+                || lhs.iter().chain(rhs).any(|r| r.histograms.is_some()),
         };
         let rows = match join.plain_pairs() {
-            Some(pairs) => join.by_row(pairs, budget)?,
-            None => join.by_step(budget)?,
+            Some(pairs) => join.by_row(pairs, budget, annotations)?,
+            None => join.by_step(budget, annotations)?,
         };
-        if matches!(self.op, BinaryOp::TrimLower | BinaryOp::TrimUpper) && join.ever_meets() {
-            incompatible_floats(self.op, self.span, annotations);
-        }
         Ok(rows)
     }
 
@@ -105,6 +105,8 @@ struct Join<'a> {
     one: &'a [Row],
     one_groups: &'a [usize],
     groups: usize,
+    /// Some samples are histograms, or the operator is for them.
+    mixed: bool,
 }
 
 /// A pair without doubt: indices of the rows and the labels of their result.
@@ -131,16 +133,21 @@ impl Join<'_> {
         }
     }
 
-    fn ever_meets(&self) -> bool {
-        let mut one_of: Vec<Vec<usize>> = vec![Vec::new(); self.groups];
-        for (i, &g) in self.one_groups.iter().enumerate() {
-            one_of[g].push(i);
-        }
-        self.many.iter().zip(self.many_groups).any(|(row, &g)| {
-            one_of[g]
-                .iter()
-                .any(|&i| super::rows::overlaps(&row.present, &self.one[i].present))
-        })
+    /// The sample of a pair of any kind.
+    fn mixed_value(
+        &self,
+        many: &Sample,
+        one: &Sample,
+        annotations: &mut Annotations,
+    ) -> Option<Sample> {
+        let operation = self.operation;
+        let (l, r) = if self.swapped {
+            (one, many)
+        } else {
+            (many, one)
+        };
+        let outcome = samples(operation.op, l, r, operation.span, annotations);
+        outcome.of_pair(l, operation.return_bool)
     }
 
     /// All pairs, if no step can be ambiguous whatever the numbers are.
@@ -180,7 +187,12 @@ impl Join<'_> {
         Some(pairs)
     }
 
-    fn by_row(&self, pairs: Vec<Pair>, budget: &Budget) -> Result<Vec<Row>, EvalError> {
+    fn by_row(
+        &self,
+        pairs: Vec<Pair>,
+        budget: &Budget,
+        annotations: &mut Annotations,
+    ) -> Result<Vec<Row>, EvalError> {
         let mut out = Vec::with_capacity(pairs.len());
         for pair in pairs {
             budget.check()?;
@@ -193,6 +205,14 @@ impl Join<'_> {
             let mut row = Row::absent(pair.labels, self.operation.count);
             row.drop_name = self.operation.return_bool;
             for k in steps(&both) {
+                if self.mixed {
+                    if let (Some(m), Some(o)) = (many.sample(k), one.sample(k))
+                        && let Some(sample) = self.mixed_value(&m, &o, annotations)
+                    {
+                        row.put_sample(k, sample);
+                    }
+                    continue;
+                }
                 if let Some(v) = self.value(many.values[k], one.values[k]) {
                     row.put(k, v);
                 }
@@ -202,12 +222,17 @@ impl Join<'_> {
         Ok(out)
     }
 
-    fn by_step(&self, budget: &Budget) -> Result<Vec<Row>, EvalError> {
+    fn by_step(
+        &self,
+        budget: &Budget,
+        annotations: &mut Annotations,
+    ) -> Result<Vec<Row>, EvalError> {
         let matching = self.operation.matching;
         let mut out = Outputs {
             join: self,
             slots: HashMap::new(),
             rows: Vec::new(),
+            annotations,
         };
         let filling = matching.fill_left.is_some() || matching.fill_right.is_some();
         let mut one_at: Vec<Option<usize>> = vec![None; self.groups];
@@ -241,14 +266,14 @@ impl Join<'_> {
             {
                 let group = self.many_groups[i];
                 let (one, value) = match (one_at[group], matching.fill_right) {
-                    (Some(one), _) => (Some(one), self.one[one].values[k]),
-                    (None, Some(fill)) => (None, fill),
+                    (Some(one), _) => (Some(one), self.at(&self.one[one], k)),
+                    (None, Some(fill)) => (None, Sample::Float(fill)),
                     (None, None) => continue,
                 };
                 out.put(
                     k,
                     (Some(i), one),
-                    (row.values[k], value),
+                    (self.at(row, k), value),
                     &mut matched[group],
                 )?;
             }
@@ -257,13 +282,22 @@ impl Join<'_> {
                     if let Some(one) = one_at[group]
                         && !matched[group].any
                     {
-                        let value = self.one[one].values[k];
-                        out.put(k, (None, Some(one)), (fill, value), &mut matched[group])?;
+                        let pair = (Sample::Float(fill), self.at(&self.one[one], k));
+                        out.put(k, (None, Some(one)), pair, &mut matched[group])?;
                     }
                 }
             }
         }
         Ok(out.rows)
+    }
+
+    /// The present sample of a row at step `k`.
+    #[inline]
+    fn at(&self, row: &Row, k: usize) -> Sample {
+        match row.histogram(k) {
+            Some(histogram) => Sample::Histogram(Arc::clone(histogram)),
+            None => Sample::Float(row.values[k]),
+        }
     }
 
     fn duplicate(&self, a: &Labels, b: &Labels) -> EvalError {
@@ -298,6 +332,7 @@ struct Outputs<'a> {
     join: &'a Join<'a>,
     slots: HashMap<(Option<usize>, Option<usize>), usize>,
     rows: Vec<Row>,
+    annotations: &'a mut Annotations,
 }
 
 impl Outputs<'_> {
@@ -306,7 +341,7 @@ impl Outputs<'_> {
         &mut self,
         k: usize,
         pair: (Option<usize>, Option<usize>),
-        (many, one): (f64, f64),
+        (many, one): (Sample, Sample),
         matched: &mut Matched,
     ) -> Result<(), EvalError> {
         let slot = match self.slots.get(&pair) {
@@ -333,8 +368,14 @@ impl Outputs<'_> {
             matched.slots.push(slot);
         }
         matched.any = true;
-        if let Some(v) = self.join.value(many, one) {
-            self.rows[slot].put(k, v);
+        let sample = match (&many, &one) {
+            (Sample::Float(many), Sample::Float(one)) if !self.join.mixed => {
+                self.join.value(*many, *one).map(Sample::Float)
+            }
+            _ => self.join.mixed_value(&many, &one, self.annotations),
+        };
+        if let Some(sample) = sample {
+            self.rows[slot].put_sample(k, sample);
         }
         Ok(())
     }

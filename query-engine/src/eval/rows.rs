@@ -8,6 +8,7 @@ use super::error::EvalError;
 use super::value::{Bits, Row, Value};
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
+use std::sync::Arc;
 use storage_engine::model::{Labels, METRIC_NAME};
 
 /// Labels that describe the metric and not the series: they go when an operation changes the meaning of the numbers.
@@ -70,7 +71,10 @@ fn join(base: &mut Row, other: &Row) -> Result<(), EvalError> {
         base.drop_name = other.drop_name;
     }
     for k in steps(&other.present) {
-        base.put(k, other.values[k]);
+        match other.histogram(k) {
+            Some(histogram) => base.put_histogram(k, Arc::clone(histogram)),
+            None => base.put(k, other.values[k]),
+        }
     }
     Ok(())
 }
@@ -100,7 +104,19 @@ pub fn steps(bits: &Bits) -> impl Iterator<Item = usize> + '_ {
     })
 }
 
-/// Removes rows without a number.
+/// Takes native histograms out of rows; true if there were any.
+pub fn drop_histograms(rows: &mut Vec<Row>) -> bool {
+    let mut any = false;
+    for row in rows.iter_mut() {
+        any |= row.drop_histograms();
+    }
+    if any {
+        retain_present(rows);
+    }
+    any
+}
+
+/// Removes rows without a sample.
 pub fn retain_present(rows: &mut Vec<Row>) {
     rows.retain(|r| r.present.any());
 }
@@ -109,7 +125,7 @@ pub fn retain_present(rows: &mut Vec<Row>) {
 pub fn samples_of(value: &Value) -> usize {
     match value {
         Value::Scalar(values) => values.len(),
-        Value::Vector(rows) => rows.iter().map(|r| r.present.count_ones()).sum(),
+        Value::Vector(rows) => rows.iter().map(Row::samples).sum(),
         Value::String(_) => 0,
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! A row is one series over all steps of the query: a number per step and a bit per step that says whether there is one.
 //! NaN is a number; absence is a clear bit. An instant query is a grid of one step.
+//! Native histograms lie in a column of their own, which most rows do not have: a present step is a histogram where that column has one.
 
+use crate::histogram::{FloatHistogram, sample_size};
+use std::sync::Arc;
 use storage_engine::model::{Labels, TimestampMs};
 
 /// The evaluation times of a query: `start + k * step` for `k` in `0..count`.
@@ -142,10 +145,24 @@ pub struct Row {
     pub labels: Labels,
     /// Delayed name removal: the name goes at the end of evaluation.
     pub drop_name: bool,
-    /// A number per step; meaningless where `present` is clear.
+    /// A number per step; meaningless where `present` is clear or a histogram stands.
     pub values: Vec<f64>,
-    /// Which steps have a number.
+    /// Which steps have a sample.
     pub present: Bits,
+    /// The histograms among the samples; meaningless where `present` is clear.
+    pub histograms: Option<Histograms>,
+}
+
+/// A native histogram, or none, per step.
+pub type Histograms = Box<[Option<Arc<FloatHistogram>>]>;
+
+/// One sample of either kind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sample {
+    /// A number.
+    Float(f64),
+    /// A native histogram.
+    Histogram(Arc<FloatHistogram>),
 }
 
 impl Row {
@@ -156,17 +173,87 @@ impl Row {
             drop_name: false,
             values: vec![0.0; count],
             present: Bits::zeros(count),
+            histograms: None,
         }
     }
 
     /// The number at step `k`, if there is one.
     #[inline]
     pub fn get(&self, k: usize) -> Option<f64> {
-        if self.present.get(k) {
+        if self.present.get(k) && !self.is_histogram(k) {
             self.values.get(k).copied()
         } else {
             None
         }
+    }
+
+    #[inline]
+    fn is_histogram(&self, k: usize) -> bool {
+        let cell = |all: &Histograms| matches!(all.get(k), Some(Some(_)));
+        self.histograms.as_ref().is_some_and(cell)
+    }
+
+    /// The histogram at step `k`, if there is one.
+    #[inline]
+    pub fn histogram(&self, k: usize) -> Option<&Arc<FloatHistogram>> {
+        let all = self.histograms.as_ref()?;
+        all.get(k)?.as_ref().filter(|_| self.present.get(k))
+    }
+
+    /// The sample at step `k`, whatever its kind.
+    pub fn sample(&self, k: usize) -> Option<Sample> {
+        match self.histogram(k) {
+            Some(histogram) => Some(Sample::Histogram(Arc::clone(histogram))),
+            None => self.get(k).map(Sample::Float),
+        }
+    }
+
+    /// Is any sample a histogram?
+    pub fn has_histograms(&self) -> bool {
+        let all = self.histograms.as_ref();
+        all.is_some_and(|all| (0..all.len()).any(|k| self.histogram(k).is_some()))
+    }
+
+    /// Takes the histograms out; true if there were any.
+    pub fn drop_histograms(&mut self) -> bool {
+        let Some(all) = self.histograms.take() else {
+            return false;
+        };
+        let mut dropped = false;
+        for (k, cell) in all.iter().enumerate() {
+            if cell.is_some() && self.present.get(k) {
+                self.present.clear(k);
+                dropped = true;
+            }
+        }
+        dropped
+    }
+
+    /// Puts a histogram at step `k`.
+    pub fn put_histogram(&mut self, k: usize, histogram: Arc<FloatHistogram>) {
+        let count = self.values.len();
+        let all = self
+            .histograms
+            .get_or_insert_with(|| vec![None; count].into_boxed_slice());
+        all[k] = Some(histogram);
+        self.present.set(k);
+    }
+
+    /// Puts a sample of either kind at step `k`.
+    pub fn put_sample(&mut self, k: usize, sample: Sample) {
+        match sample {
+            Sample::Float(value) => self.put(k, value),
+            Sample::Histogram(histogram) => self.put_histogram(k, histogram),
+        }
+    }
+
+    /// Number of samples, a histogram counting by its size.
+    pub fn samples(&self) -> usize {
+        let more = self.histograms.as_ref().map_or(0, |all| {
+            let sizes = (0..all.len()).filter_map(|k| self.histogram(k));
+            sizes.map(|h| sample_size(h).saturating_sub(1)).sum()
+        });
+        self.present.count_ones() + more
     }
 
     /// Puts a number at step `k`.
@@ -174,6 +261,9 @@ impl Row {
     pub fn put(&mut self, k: usize, value: f64) {
         self.values[k] = value;
         self.present.set(k);
+        if let Some(all) = &mut self.histograms {
+            all[k] = None;
+        }
     }
 }
 

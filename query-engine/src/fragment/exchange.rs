@@ -46,7 +46,7 @@ impl Exchange {
             }
         }
         all.rows.sort_by(|a, b| a.labels.cmp(&b.labels));
-        all.columns.sort_by(|a, b| a.0.cmp(&b.0));
+        all.columns.sort_by(|a, b| a.labels.cmp(&b.labels));
         Ok(all)
     }
 }

@@ -53,6 +53,8 @@ pub(crate) struct Partial {
 /// The groups of one shard, or of all.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Partials {
+    /// A series had native histograms, which only the coordinator can add up.
+    pub(crate) has_histograms: bool,
     groups: Vec<Partial>,
     numbers: HashMap<Labels, usize>,
 }
@@ -64,6 +66,11 @@ impl FoldSpec {
 
     fn is_counted(&self) -> bool {
         matches!(self.op, AggregateOp::Count | AggregateOp::Avg)
+    }
+
+    /// Does the aggregate look at nothing but presence?
+    pub(crate) fn counts_only(&self) -> bool {
+        matches!(self.op, AggregateOp::Count | AggregateOp::Group)
     }
 
     /// Row cells that a group takes.
@@ -143,6 +150,7 @@ impl Partials {
 
     /// Takes over the groups of another shard. Cells and samples were paid for by the shard; those of groups that exist are given back.
     pub(crate) fn merge(&mut self, spec: &FoldSpec, other: Partials, budget: &Budget) {
+        self.has_histograms |= other.has_histograms;
         for partial in other.groups {
             let Some(&number) = self.numbers.get(&partial.labels) else {
                 self.add(partial);
@@ -162,14 +170,20 @@ impl Partials {
         }
     }
 
-    /// The finished rows in the order of their labels; `None` when a mean is not finite: it may have
-    /// overflowed, which only all rows in order can tell.
+    /// The finished rows in the order of their labels; `None` when a mean is not finite (it may have overflowed) or where there were native
+    /// histograms: only all rows in order can tell.
     pub(crate) fn finish(
         mut self,
         spec: &FoldSpec,
         drop_name: bool,
         budget: &Budget,
     ) -> Option<Vec<Row>> {
+        if self.has_histograms {
+            let (cells, samples) = self.cost(spec);
+            budget.give_back_cells(cells);
+            budget.give_back(samples);
+            return None;
+        }
         self.groups.sort_by(|a, b| a.labels.cmp(&b.labels));
         let mut out = Vec::with_capacity(self.groups.len());
         for mut group in self.groups {
@@ -193,6 +207,7 @@ impl Partials {
                     drop_name,
                     values: group.values,
                     present: group.seen,
+                    histograms: None,
                 });
             } else {
                 budget.give_back_cells(group.values.len());

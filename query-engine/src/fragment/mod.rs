@@ -6,14 +6,16 @@
 
 pub(crate) mod exchange;
 pub(crate) mod fold;
+pub(crate) mod mixed;
 pub(crate) mod series;
 mod task;
 
 use crate::eval::value::{Grid, Row};
-use crate::kernels::{KernelNotes, RangeKernel};
+use crate::kernels::{KernelNotes, MixedFunction, RangeKernel};
 use crate::plan::Reference;
 use fold::{FoldSpec, Partials};
-use storage_engine::model::{Labels, Matcher, SampleColumns};
+use mixed::RawSeries;
+use storage_engine::model::Matcher;
 use storage_engine::shard_api::TimeRange;
 
 /// What a fragment computes from the samples of one series.
@@ -22,7 +24,12 @@ pub(crate) enum FragmentKind {
     /// The newest sample at each step, no older than `lookback`; its time in seconds instead of its value for `timestamps`.
     Instant { lookback: i64, timestamps: bool },
     /// A range function over the window of each step.
-    Window { range: i64, kernel: RangeKernel },
+    Window {
+        range: i64,
+        kernel: RangeKernel,
+        /// The same function over native histograms.
+        mixed: MixedFunction,
+    },
     /// The samples of the only step's window.
     Raw { range: i64 },
 }
@@ -34,6 +41,8 @@ pub(crate) struct FragmentSpec {
     pub(crate) reference: Reference,
     pub(crate) grid: Grid,
     pub(crate) kind: FragmentKind,
+    /// Of native histograms only counts and sums matter: resets are told by hints.
+    pub(crate) histogram_stats: bool,
     /// Send groups in place of rows.
     pub(crate) fold: Option<FoldSpec>,
 }
@@ -71,15 +80,21 @@ impl FragmentSpec {
             ) => lookback == l && timestamps == t,
             // Two kernels may share an address only if they do the same.
             (
-                FragmentKind::Window { range, kernel },
+                FragmentKind::Window {
+                    range,
+                    kernel,
+                    mixed,
+                },
                 FragmentKind::Window {
                     range: r,
                     kernel: k,
+                    mixed: m,
                 },
-            ) => range == r && std::ptr::fn_addr_eq(kernel, k),
+            ) => range == r && mixed == m && std::ptr::fn_addr_eq(kernel, k),
             _ => false,
         };
         same_kind
+            && self.histogram_stats == other.histogram_stats
             && self.fold == other.fold
             && self.reference == other.reference
             && self.grid == other.grid
@@ -93,7 +108,7 @@ pub(crate) struct FragmentOutput {
     /// Rows with at least one number.
     pub(crate) rows: Vec<Row>,
     /// Samples of a [`FragmentKind::Raw`] fragment.
-    pub(crate) columns: Vec<(Labels, SampleColumns)>,
+    pub(crate) columns: Vec<RawSeries>,
     /// Groups of a folded fragment.
     pub(crate) partials: Partials,
     /// What the kernel noted.

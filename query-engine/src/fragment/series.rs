@@ -23,13 +23,13 @@ pub(crate) struct SeriesEvaluation<'a> {
 /// A series on its way.
 #[derive(Debug)]
 pub(crate) struct SeriesProgress {
-    row: Row,
-    next_step: usize,
+    pub(super) row: Row,
+    pub(super) next_step: usize,
     /// First sample inside the window.
-    low: usize,
+    pub(super) low: usize,
     /// One past the last sample at or before the reference time.
-    high: usize,
-    points: usize,
+    pub(super) high: usize,
+    pub(super) points: usize,
 }
 
 impl SeriesProgress {
@@ -58,6 +58,7 @@ impl SeriesProgress {
     pub(crate) fn restart(&mut self, labels: Labels) {
         self.row.labels = labels;
         self.row.present = Bits::zeros(self.row.values.len());
+        self.row.histograms = None;
         self.next_step = 0;
         self.low = 0;
         self.high = 0;
@@ -86,7 +87,7 @@ impl SeriesEvaluation<'_> {
                 lookback,
                 timestamps,
             } => self.instant(progress, samples, lookback, timestamps, work),
-            FragmentKind::Window { range, kernel } => {
+            FragmentKind::Window { range, kernel, .. } => {
                 self.windows(progress, samples, range, kernel, notes, work)
             }
             FragmentKind::Raw { .. } => Ok(true),
@@ -183,7 +184,7 @@ impl SeriesEvaluation<'_> {
 
 /// Index of the first timestamp after `t`, looking from `from` on: near steps first, then by halves.
 #[inline]
-fn advance_past(timestamps: &[i64], from: usize, t: i64) -> usize {
+pub(super) fn advance_past(timestamps: &[i64], from: usize, t: i64) -> usize {
     let rest = timestamps.get(from..).unwrap_or_default();
     for (i, &x) in rest.iter().take(8).enumerate() {
         if x > t {
@@ -286,6 +287,7 @@ mod tests {
         let kind = FragmentKind::Window {
             range: 10,
             kernel: count_kernel,
+            mixed: crate::kernels::MixedFunction::Count,
         };
         let grid = Grid {
             start: 0,

@@ -1,10 +1,11 @@
 //! The shard task that runs a fragment.
 
+use super::mixed::{HistogramSamples, MixedSamples, RawSeries};
 use super::series::{SeriesEvaluation, SeriesProgress, remove_stale};
 use super::{FragmentKind, FragmentOutput, FragmentSpec};
 use crate::eval::budget::Budget;
 use crate::eval::error::EvalError;
-use crate::limits::{SLICE_SAMPLES, SLICE_SAMPLES_PER_SERIES};
+use crate::limits::{SLICE_SAMPLES, SLICE_SAMPLES_PER_HISTOGRAM, SLICE_SAMPLES_PER_SERIES};
 use std::sync::Arc;
 use storage_engine::model::SampleColumns;
 use storage_engine::shard::ShardReader;
@@ -32,6 +33,8 @@ pub(crate) struct FragmentTask {
     /// A finished row of a folded fragment, to be used again.
     spare: Option<SeriesProgress>,
     samples: SampleColumns,
+    /// The samples of a series that has native histograms, in place of `samples`.
+    mixed: Option<MixedSamples>,
     output: FragmentOutput,
 }
 
@@ -46,6 +49,7 @@ impl FragmentTask {
             current: None,
             spare: None,
             samples: SampleColumns::default(),
+            mixed: None,
             output: FragmentOutput::default(),
         };
         (task, receiver)
@@ -93,17 +97,43 @@ impl FragmentTask {
                     self.samples.clear();
                     shard.read(id, range, &mut self.samples);
                     left = left.saturating_sub(self.samples.len() + SLICE_SAMPLES_PER_SERIES);
-                    if !matches!(spec.kind, FragmentKind::Instant { .. }) {
+                    let windowed = !matches!(spec.kind, FragmentKind::Instant { .. });
+                    self.mixed = None;
+                    if shard.has_histograms(id) {
+                        let mut histograms = HistogramSamples::new();
+                        shard.read_histograms(id, range, &mut histograms);
+                        left = left.saturating_sub(SLICE_SAMPLES_PER_HISTOGRAM * histograms.len());
+                        if !histograms.is_empty() {
+                            let mut mixed = MixedSamples::merge(&self.samples, histograms);
+                            mixed.adjust_hints(spec.histogram_stats);
+                            if windowed {
+                                mixed.remove_stale();
+                            }
+                            self.mixed = Some(mixed);
+                        }
+                    }
+                    if let Some(mixed) = self.mixed.take_if(|_| !wanted_as_rows(spec.kind)) {
+                        let series = mixed.split(shard.labels(id));
+                        budget.take(series.samples())?;
+                        budget.visit(series.samples());
+                        self.output.columns.push(series);
+                        continue;
+                    }
+                    if windowed {
                         remove_stale(&mut self.samples);
                     }
-                    if self.samples.is_empty() {
+                    if self.samples.is_empty() && self.mixed.is_none() {
                         continue;
                     }
                     if let FragmentKind::Raw { .. } = spec.kind {
                         budget.take(self.samples.len())?;
                         budget.visit(self.samples.len());
                         let columns = std::mem::take(&mut self.samples);
-                        self.output.columns.push((shard.labels(id), columns));
+                        self.output.columns.push(RawSeries {
+                            labels: shard.labels(id),
+                            floats: columns,
+                            histograms: HistogramSamples::new(),
+                        });
                         continue;
                     }
                     let labels = shard.labels(id);
@@ -120,7 +150,11 @@ impl FragmentTask {
                 }
             };
             let notes = &mut self.output.notes;
-            if !evaluation.advance(&mut progress, &self.samples, notes, &mut left)? {
+            let done = match &self.mixed {
+                Some(mixed) => evaluation.advance_mixed(&mut progress, mixed, notes, &mut left)?,
+                None => evaluation.advance(&mut progress, &self.samples, notes, &mut left)?,
+            };
+            if !done {
                 self.current = Some(progress);
                 return Ok(false);
             }
@@ -133,6 +167,12 @@ impl FragmentTask {
                 continue;
             };
             let (row, partials) = (progress.row(), &mut self.output.partials);
+            if row.histograms.is_some() && !fold.counts_only() {
+                partials.has_histograms = true;
+                budget.give_back(progress.points());
+                self.spare = Some(progress);
+                continue;
+            }
             let group = partials.group(fold, &row.labels, spec.grid.count, budget)?;
             partials.fold(fold, group, &row.values, &row.present, budget)?;
             budget.give_back(progress.points());
@@ -141,6 +181,10 @@ impl FragmentTask {
         }
         Ok(false)
     }
+}
+
+fn wanted_as_rows(kind: FragmentKind) -> bool {
+    !matches!(kind, FragmentKind::Raw { .. })
 }
 
 impl ShardTask for FragmentTask {

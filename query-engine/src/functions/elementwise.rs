@@ -143,7 +143,7 @@ fn radians(v: f64) -> f64 {
 }
 
 /// Go splits off the exponent first, so powers of two are exact.
-fn log2(v: f64) -> f64 {
+pub(crate) fn log2(v: f64) -> f64 {
     let Some((fraction, exponent)) = split(v) else {
         return go_math::ln(v) * (1.0 / LN_2);
     };

@@ -2,12 +2,13 @@
 //!
 //! Promise: buckets of one label set (without `le`) form a histogram at each step; equal bounds are added up; a histogram needs its `+Inf`
 //! bucket. Quantiles repair counts that fall: silently below 1e-12 of their sum, else with an info.
-//! Not here: native histograms.
+//! A native histogram of the same name and labels is answered beside them (`crate::histogram`); both at one step give nothing and a warning.
 
 use super::{Arguments, CallContext, almost_equal, drop_names, elementwise::at, texts};
 use crate::eval::annotations::Severity;
 use crate::eval::error::EvalError;
 use crate::eval::value::Row;
+use crate::histogram::{self as native, FloatHistogram, NanObservations};
 use crate::parse::ast::{Call, Span};
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -30,9 +31,39 @@ struct Group {
     labels: Labels,
     drop_name: bool,
     buckets: Vec<(f64, Row)>,
+    /// Rows with native histograms of these labels.
+    natives: Vec<Row>,
+}
+
+/// What a group is at one step.
+enum Found<'a> {
+    Classic(&'a mut Vec<Bucket>),
+    Native(&'a FloatHistogram),
+}
+
+/// Texts about one call, each kept once.
+#[derive(Default)]
+struct Texts(Vec<(Severity, String)>);
+
+impl Texts {
+    fn add(&mut self, severity: Severity, text: String) {
+        if !self.0.iter().any(|(_, t)| *t == text) {
+            self.0.push((severity, text));
+        }
+    }
+
+    fn tell(self, span: Span, ctx: &mut CallContext<'_>) {
+        for (severity, text) in self.0 {
+            ctx.annotations.add(severity, text, span);
+        }
+    }
 }
 
 impl Group {
+    fn name(&self) -> &str {
+        self.labels.metric_name().unwrap_or_default()
+    }
+
     /// The buckets that have a sample at step `k`, by bound, equal bounds added up.
     fn at(&self, k: usize, out: &mut Vec<Bucket>) {
         out.clear();
@@ -60,12 +91,21 @@ pub(super) fn quantile(
     warn_of_quantiles(&q, args.span(0), ctx);
     let groups = group(input, args.span(1), ctx);
     let mut repairs = Repairs::default();
-    let out = of_groups(&groups, ctx, |k, t, group, buckets| {
-        let (value, repair) = bucket_quantile(at(&q, k), buckets);
-        repairs.add(group, t, repair, ctx.delayed_name_removal);
-        value
+    let mut notes = Texts::default();
+    let out = of_groups(&groups, ctx, &mut notes, |k, t, group, found, notes| {
+        let q = at(&q, k);
+        quantile_of(
+            q,
+            t,
+            group,
+            found,
+            &mut repairs,
+            notes,
+            ctx.delayed_name_removal,
+        )
     });
     repairs.tell(args.span(1), ctx);
+    notes.tell(args.span(1), ctx);
     debug_assert_eq!(call.args.len(), 2);
     drop_names(out, ctx.delayed_name_removal)
 }
@@ -80,20 +120,29 @@ pub(super) fn quantiles(
     let label = String::from_utf8_lossy(&args.text()?).into_owned();
     let groups = group(input, args.span(0), ctx);
     let mut repairs = Repairs::default();
+    let mut notes = Texts::default();
     let mut out = Vec::new();
     for index in 2..call.args.len() {
         let q = args.scalar()?;
         warn_of_quantiles(&q, args.span(index), ctx);
-        let results = of_groups(&groups, ctx, |k, t, group, buckets| {
-            let (value, repair) = bucket_quantile(at(&q, k), buckets);
-            repairs.add(group, t, repair, ctx.delayed_name_removal);
-            value
+        let results = of_groups(&groups, ctx, &mut notes, |k, t, group, found, notes| {
+            let q = at(&q, k);
+            quantile_of(
+                q,
+                t,
+                group,
+                found,
+                &mut repairs,
+                notes,
+                ctx.delayed_name_removal,
+            )
         });
         for row in results {
             by_quantile(&row, &q, &label, &mut out);
         }
     }
     repairs.tell(args.span(0), ctx);
+    notes.tell(args.span(0), ctx);
     drop_names(out, ctx.delayed_name_removal)
 }
 
@@ -132,11 +181,56 @@ pub(super) fn fraction(
     let upper = args.scalar()?;
     let input = args.vector()?;
     let groups = group(input, args.span(2), ctx);
-    let out = of_groups(&groups, ctx, |k, _, _, buckets| {
-        bucket_fraction(at(&lower, k), at(&upper, k), buckets)
+    let mut notes = Texts::default();
+    let out = of_groups(&groups, ctx, &mut notes, |k, _, group, found, notes| {
+        let (lower, upper) = (at(&lower, k), at(&upper, k));
+        match found {
+            Found::Classic(buckets) => bucket_fraction(lower, upper, buckets),
+            Found::Native(histogram) => {
+                let (value, excludes_nan) = native::fraction(lower, upper, histogram);
+                if excludes_nan {
+                    let text = texts::fraction_excludes_nan(group.name());
+                    notes.add(Severity::Info, text);
+                }
+                value
+            }
+        }
     });
+    notes.tell(args.span(2), ctx);
     debug_assert_eq!(call.args.len(), 3);
     drop_names(out, ctx.delayed_name_removal)
+}
+
+/// The quantile of a group at one step.
+fn quantile_of(
+    q: f64,
+    time: TimestampMs,
+    group: &Group,
+    found: Found<'_>,
+    repairs: &mut Repairs,
+    notes: &mut Texts,
+    named: bool,
+) -> f64 {
+    match found {
+        Found::Classic(buckets) => {
+            let (value, repair) = bucket_quantile(q, buckets);
+            repairs.add(group, time, repair, named);
+            value
+        }
+        Found::Native(histogram) => {
+            let (value, nan) = native::quantile(q, histogram);
+            match nan {
+                Some(NanObservations::Result) => {
+                    notes.add(Severity::Info, texts::quantile_is_nan(group.name()));
+                }
+                Some(NanObservations::Skew) => {
+                    notes.add(Severity::Info, texts::quantile_is_skewed(group.name()));
+                }
+                None => {}
+            }
+            value
+        }
+    }
 }
 
 fn warn_of_quantiles(q: &[f64], span: Span, ctx: &mut CallContext<'_>) {
@@ -150,7 +244,26 @@ fn warn_of_quantiles(q: &[f64], span: Span, ctx: &mut CallContext<'_>) {
 fn group(input: Vec<Row>, span: Span, ctx: &mut CallContext<'_>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     let mut known: HashMap<Labels, usize> = HashMap::new();
-    for row in input {
+    let mut number = |groups: &mut Vec<Group>, labels: Labels, drop_name: bool| {
+        let index = *known.entry(labels.clone()).or_insert(groups.len());
+        if index == groups.len() {
+            groups.push(Group {
+                labels,
+                drop_name,
+                buckets: Vec::new(),
+                natives: Vec::new(),
+            });
+        }
+        index
+    };
+    for mut row in input {
+        if row.has_histograms() {
+            let index = number(&mut groups, row.labels.clone(), row.drop_name);
+            if let Some(group) = groups.get_mut(index) {
+                group.natives.push(row.clone());
+            }
+            row.drop_histograms();
+        }
         if !row.present.any() {
             continue;
         }
@@ -162,14 +275,7 @@ fn group(input: Vec<Row>, span: Span, ctx: &mut CallContext<'_>) -> Vec<Group> {
             continue;
         };
         let labels = row.labels.filtered(|n| n != BUCKET_LABEL);
-        let index = *known.entry(labels.clone()).or_insert(groups.len());
-        if index == groups.len() {
-            groups.push(Group {
-                labels,
-                drop_name: row.drop_name,
-                buckets: Vec::new(),
-            });
-        }
+        let index = number(&mut groups, labels, row.drop_name);
         if let Some(group) = groups.get_mut(index) {
             group.buckets.push((bound, row));
         }
@@ -187,7 +293,8 @@ fn group(input: Vec<Row>, span: Span, ctx: &mut CallContext<'_>) -> Vec<Group> {
 fn of_groups(
     groups: &[Group],
     ctx: &CallContext<'_>,
-    mut f: impl FnMut(usize, TimestampMs, &Group, &mut Vec<Bucket>) -> f64,
+    notes: &mut Texts,
+    mut f: impl FnMut(usize, TimestampMs, &Group, Found<'_>, &mut Texts) -> f64,
 ) -> Vec<Row> {
     let mut buckets = Vec::new();
     let mut out = Vec::with_capacity(groups.len());
@@ -196,9 +303,18 @@ fn of_groups(
         row.drop_name = group.drop_name;
         for k in 0..ctx.grid.count {
             group.at(k, &mut buckets);
-            if !buckets.is_empty() {
-                row.put(k, f(k, ctx.grid.at(k), group, &mut buckets));
-            }
+            let native = group.natives.iter().find_map(|r| r.histogram(k));
+            let found = match (native, buckets.is_empty()) {
+                (None, true) => continue,
+                (Some(_), false) => {
+                    let text = texts::mixed_classic_native(group.name());
+                    notes.add(Severity::Warning, text);
+                    continue;
+                }
+                (Some(histogram), true) => Found::Native(histogram),
+                (None, false) => Found::Classic(&mut buckets),
+            };
+            row.put(k, f(k, ctx.grid.at(k), group, found, notes));
         }
         out.push(row);
     }

@@ -1,7 +1,7 @@
 //! Functions that take no range vector: elementwise arithmetic, clocks, labels, order, classic histograms.
 //!
 //! Promise: arguments are values over the step grid, results are values over the same grid; the sets, names, order and texts are
-//! Prometheus's. Functions of native histograms answer for float series what Prometheus answers: nothing.
+//! Prometheus's.
 //! Not here: range functions (`kernels`), `timestamp` of a bare selector and `absent_over_time` (the evaluator knows the samples).
 
 mod absent;
@@ -9,6 +9,7 @@ mod almost;
 mod elementwise;
 mod histogram;
 mod labels;
+mod native;
 mod order;
 mod scalars;
 pub mod texts;
@@ -16,6 +17,7 @@ mod times;
 
 pub use absent::absent_labels;
 pub use almost::almost_equal;
+pub(crate) use elementwise::log2;
 pub use elementwise::{go_max, go_min};
 pub use order::natural_cmp;
 
@@ -61,6 +63,21 @@ impl CallContext<'_> {
     }
 }
 
+/// Functions that look at native histograms, or at whether there is a sample at all; the others take floats only.
+fn takes_histograms(name: &str) -> bool {
+    name.starts_with("histogram_")
+        || matches!(
+            name,
+            "absent"
+                | "info"
+                | "label_join"
+                | "label_replace"
+                | "sort_by_label"
+                | "sort_by_label_desc"
+                | "timestamp"
+        )
+}
+
 /// What every function that changes the meaning of numbers does to the names of its results.
 fn drop_names(mut all: Vec<Row>, delayed: bool) -> Result<Vec<Row>, EvalError> {
     for row in &mut all {
@@ -75,8 +92,16 @@ fn drop_names(mut all: Vec<Row>, delayed: bool) -> Result<Vec<Row>, EvalError> {
 
 /// Evaluates a call; `args` are its evaluated arguments in the order written.
 pub fn call(call: &Call, args: Vec<Value>, ctx: &mut CallContext<'_>) -> Result<Value, EvalError> {
-    let mut args = Arguments::new(call, args);
     let name = call.func.name;
+    let mut args = args;
+    if !takes_histograms(name) {
+        for arg in &mut args {
+            if let Value::Vector(all) = arg {
+                rows::drop_histograms(all);
+            }
+        }
+    }
+    let mut args = Arguments::new(call, args);
     if let Some(f) = elementwise::function(name) {
         let rows = elementwise::map(args.vector()?, f);
         return drop_names(rows, ctx.delayed_name_removal).map(Value::Vector);
@@ -107,7 +132,10 @@ pub fn call(call: &Call, args: Vec<Value>, ctx: &mut CallContext<'_>) -> Result<
         "histogram_quantiles" => histogram::quantiles(call, &mut args, ctx).map(Value::Vector),
         "histogram_fraction" => histogram::fraction(call, &mut args, ctx).map(Value::Vector),
         "histogram_avg" | "histogram_count" | "histogram_sum" | "histogram_stddev"
-        | "histogram_stdvar" => Ok(Value::Vector(Vec::new())),
+        | "histogram_stdvar" => {
+            let rows = native::of_histograms(name, args.vector()?);
+            drop_names(rows, ctx.delayed_name_removal).map(Value::Vector)
+        }
         _ => scalars::call(name, &mut args, ctx),
     }
 }

@@ -24,6 +24,108 @@ pub fn bad_bucket_label(metric_name: &str, value: &str) -> String {
     for_metric(text, metric_name)
 }
 
+/// A range or group with both kinds of samples.
+pub fn mixed_floats_histograms(metric_name: &str) -> String {
+    format!(
+        "{WARNING}encountered a mix of histograms and floats for metric name {}",
+        go_quote(metric_name.as_bytes())
+    )
+}
+
+/// A group with both kinds of samples.
+pub fn mixed_floats_histograms_in_aggregation() -> String {
+    format!("{WARNING}encountered a mix of histograms and floats for aggregation")
+}
+
+/// Histograms that cannot be added to each other.
+pub fn mixed_exponential_custom(metric_name: &str) -> String {
+    format!(
+        "{WARNING}vector contains a mix of histograms with exponential and custom buckets schemas for metric name {}",
+        go_quote(metric_name.as_bytes())
+    )
+}
+
+/// Classic buckets and a native histogram of the same name and labels.
+pub fn mixed_classic_native(metric_name: &str) -> String {
+    for_metric(
+        format!("{WARNING}vector contains a mix of classic and native histograms"),
+        metric_name,
+    )
+}
+
+/// `rate` and the like over gauge histograms.
+pub fn not_a_counter(metric_name: &str) -> String {
+    let name = go_quote(metric_name.as_bytes());
+    format!("{WARNING}this native histogram metric is not a counter: {name}")
+}
+
+/// `delta` and the like over counter histograms.
+pub fn not_a_gauge(metric_name: &str) -> String {
+    let name = go_quote(metric_name.as_bytes());
+    format!("{WARNING}this native histogram metric is not a gauge: {name}")
+}
+
+/// Floats and histograms in one range, of which the function takes floats only.
+pub fn histogram_ignored_in_mixed_range(metric_name: &str) -> String {
+    let name = go_quote(metric_name.as_bytes());
+    format!(
+        "{INFO}ignored histograms in a range containing both floats and histograms for metric name {name}"
+    )
+}
+
+/// An aggregation that takes floats only.
+pub fn histogram_ignored_in_aggregation(aggregation: &str) -> String {
+    format!("{INFO}ignored histogram in {aggregation} aggregation")
+}
+
+/// Hints that contradict each other; `operation` is addition, subtraction or aggregation.
+pub fn reset_collision(operation: &str) -> String {
+    format!("{WARNING}conflicting counter resets during histogram {operation}")
+}
+
+/// Custom bounds that differed; `operation` as above.
+pub fn bounds_reconciled(operation: &str) -> String {
+    format!("{INFO}mismatched custom buckets were reconciled during {operation}")
+}
+
+/// A binary operator between samples of kinds that it has no meaning for.
+pub fn incompatible_types(left: &str, operator: &str, right: &str) -> String {
+    format!(
+        "{INFO}incompatible sample types encountered for binary operator \"{operator}\": {left} {operator} {right}"
+    )
+}
+
+/// A binary operator between exponential and custom buckets.
+pub fn incompatible_buckets(operator: &str) -> String {
+    format!("{WARNING}incompatible bucket layout encountered for binary operator {operator}")
+}
+
+/// A quantile among observations of NaN.
+pub fn quantile_is_nan(metric_name: &str) -> String {
+    for_metric(
+        format!("{INFO}input to histogram_quantile has NaN observations, result is NaN"),
+        metric_name,
+    )
+}
+
+/// A quantile that observations of NaN push up.
+pub fn quantile_is_skewed(metric_name: &str) -> String {
+    for_metric(
+        format!("{INFO}input to histogram_quantile has NaN observations, result is skewed higher"),
+        metric_name,
+    )
+}
+
+/// A fraction of a histogram with observations of NaN.
+pub fn fraction_excludes_nan(metric_name: &str) -> String {
+    for_metric(
+        format!(
+            "{INFO}input to histogram_fraction has NaN observations, which are excluded from all fractions"
+        ),
+        metric_name,
+    )
+}
+
 /// `sort` and friends in a range query.
 pub fn sort_in_range_query() -> String {
     format!(

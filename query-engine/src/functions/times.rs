@@ -1,6 +1,6 @@
 //! Functions of the calendar and of evaluation times. All in UTC.
 
-use super::{CallContext, elementwise};
+use super::CallContext;
 use crate::eval::value::{Bits, Grid, Row, Value};
 use storage_engine::model::Labels;
 
@@ -130,14 +130,16 @@ pub(super) fn everywhere(labels: Labels, steps: Vec<f64>) -> Row {
         labels,
         drop_name: false,
         present: Bits::ones(steps.len()),
+        histograms: None,
         values: steps,
     }
 }
 
 /// `timestamp` of something computed: the evaluation time of each present step, seconds.
 pub(super) fn timestamps(rows: Vec<Row>, grid: Grid) -> Vec<Row> {
-    let mut rows = elementwise::map(rows, |_| 0.0);
+    let mut rows = rows;
     for row in &mut rows {
+        row.histograms = None;
         for (k, v) in row.values.iter_mut().enumerate() {
             *v = grid.at(k) as f64 / 1000.0;
         }

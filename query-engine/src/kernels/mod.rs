@@ -6,16 +6,19 @@
 
 mod change;
 mod extent;
+mod mixed;
 mod order;
 mod rate;
 mod spread;
 mod sums;
 mod trend;
 
+pub use mixed::{MixedFunction, MixedWindow};
 pub use sums::{CompensatedSum, RunningMean};
 
 pub use order::quantile;
 
+use crate::eval::annotations::Severity;
 use storage_engine::model::TimestampMs;
 
 /// One window of one series at one step. Never empty: a window without samples has no result and no call.
@@ -59,6 +62,8 @@ fn seconds(milliseconds: i64) -> f64 {
 pub struct KernelNotes {
     /// Quantile parameters outside `[0, 1]` (or NaN), each kept once: a warning at the parameter's position.
     pub invalid_quantiles: Vec<f64>,
+    /// Warnings and infos about native histograms, each kept once: at the position of the call's first argument.
+    pub remarks: Vec<(Severity, String)>,
     /// The evaluation must fail with this text.
     pub error: Option<String>,
 }
@@ -66,7 +71,7 @@ pub struct KernelNotes {
 impl KernelNotes {
     /// True when the evaluator has nothing to render.
     pub fn is_empty(&self) -> bool {
-        self.invalid_quantiles.is_empty() && self.error.is_none()
+        self.invalid_quantiles.is_empty() && self.remarks.is_empty() && self.error.is_none()
     }
 
     /// The texts of the warnings, without position, in the order they came. They point at the first argument of the call.
@@ -81,8 +86,23 @@ impl KernelNotes {
         for q in other.invalid_quantiles {
             self.invalid_quantile(q);
         }
+        for (severity, text) in other.remarks {
+            self.remark(severity, text);
+        }
         if self.error.is_none() {
             self.error = other.error;
+        }
+    }
+
+    /// Keeps a remark, once.
+    #[cold]
+    pub(crate) fn remark(&mut self, severity: Severity, text: String) {
+        if !self
+            .remarks
+            .iter()
+            .any(|(s, t)| *s == severity && *t == text)
+        {
+            self.remarks.push((severity, text));
         }
     }
 

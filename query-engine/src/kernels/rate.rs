@@ -65,6 +65,40 @@ fn extrapolated(window: &WindowArgs<'_>, kind: Kind) -> Option<f64> {
     Some(moved * factor)
 }
 
+/// By how much a change between the first and the last of `times` grows when it is stretched to the window's edges. `first_share` is the
+/// first sample of a counter as a share of the change: the counter is not stretched to below zero.
+pub(super) fn extrapolation(
+    window: &WindowArgs<'_>,
+    times: &[i64],
+    first_share: Option<f64>,
+    per_second: bool,
+) -> Option<f64> {
+    let (&first_time, &last_time) = (times.first()?, times.last()?);
+    let mut to_start = (first_time - window.range_start) as f64 / 1000.0;
+    let mut to_end = (window.range_end - last_time) as f64 / 1000.0;
+    let sampled = (last_time - first_time) as f64 / 1000.0;
+    let interval = sampled / (times.len() - 1) as f64;
+    let threshold = interval * 1.1;
+    if to_start >= threshold {
+        to_start = interval / 2.0;
+    }
+    if let Some(share) = first_share {
+        let to_zero = sampled * share;
+        if to_zero < to_start {
+            to_start = to_zero;
+        }
+    }
+    if to_end >= threshold {
+        to_end = interval / 2.0;
+    }
+    let factor = (sampled + to_start + to_end) / sampled;
+    Some(if per_second {
+        factor / window.range_seconds()
+    } else {
+        factor
+    })
+}
+
 pub(super) fn irate(window: &WindowArgs<'_>, _: &mut KernelNotes) -> Option<f64> {
     let (moved, interval_ms) = last_step(window, true)?;
     Some(moved / (interval_ms as f64 / 1000.0))

@@ -11,7 +11,7 @@ use crate::eval::value::Grid;
 use crate::fragment::fold::{FoldSpec, is_foldable};
 use crate::fragment::{FragmentKind, FragmentSpec};
 use crate::functions::absent_labels;
-use crate::kernels::{keeps_name, range_kernel};
+use crate::kernels::{MixedFunction, keeps_name, range_kernel};
 use crate::parse::ast::{
     AggregateExpr, AtModifier, BinaryExpr, BinaryOp, Call, DurationExpr, Expr, MatchCardinality,
     MatrixSelector, SubqueryExpr, ValueType, VectorMatching, VectorSelector,
@@ -52,6 +52,7 @@ pub(crate) fn lower<'a>(expr: &'a Expr, context: &PlanContext) -> Result<Vec<Nod
     let mut lowering = Lowering {
         context,
         nodes: Vec::new(),
+        histogram_stats: false,
     };
     let root = lowering.expr(expr)?;
     lowering.settled(root);
@@ -72,6 +73,8 @@ struct Lowered {
 struct Lowering<'a, 'c> {
     context: &'c PlanContext,
     nodes: Vec<Node<'a>>,
+    /// The expression being lowered stands under a function that takes counts or sums out of native histograms.
+    histogram_stats: bool,
 }
 
 impl<'a> Lowering<'a, '_> {
@@ -109,7 +112,23 @@ impl<'a> Lowering<'a, '_> {
             }
             Expr::Binary(b) => self.binary_chain(b),
             Expr::Aggregate(a) => self.aggregate(a),
-            Expr::Call(c) => self.call(c),
+            Expr::Call(c) => {
+                let outer = self.histogram_stats;
+                match c.func.name {
+                    "histogram_avg" | "histogram_count" | "histogram_sum" => {
+                        self.histogram_stats = true;
+                    }
+                    "histogram_fraction"
+                    | "histogram_quantile"
+                    | "histogram_quantiles"
+                    | "histogram_stddev"
+                    | "histogram_stdvar" => self.histogram_stats = false,
+                    _ => {}
+                }
+                let lowered = self.call(c);
+                self.histogram_stats = outer;
+                lowered
+            }
             Expr::Vector(v) => {
                 let kind = FragmentKind::Instant {
                     lookback: self.context.lookback_delta,
@@ -346,9 +365,14 @@ impl<'a> Lowering<'a, '_> {
             // The evaluator answers with the name of the function it does not know.
             return Ok(self.push(Op::Call { call }, inputs, call.func.return_type));
         };
+        let mixed = MixedFunction::of(call.func.name);
         let rows = match source {
             RangeSource::Selector(selector, range) => {
-                let kind = FragmentKind::Window { range, kernel };
+                let kind = FragmentKind::Window {
+                    range,
+                    kernel,
+                    mixed,
+                };
                 let spec = self.spec(selector, kind)?;
                 let op = Op::Fragment {
                     spec,
@@ -361,6 +385,7 @@ impl<'a> Lowering<'a, '_> {
                 inputs.insert(0, inner);
                 let op = Op::Windows {
                     kernel,
+                    mixed,
                     window,
                     notes,
                 };
@@ -433,6 +458,7 @@ impl<'a> Lowering<'a, '_> {
                 ..self.context.grid
             },
             kind,
+            histogram_stats: self.histogram_stats,
             fold: None,
         })
     }
@@ -474,8 +500,10 @@ impl<'a> Lowering<'a, '_> {
                 step => step,
             },
         };
-        let inner = self.expr(&s.expr)?;
-        Ok((self.settled(inner), window))
+        let outer = std::mem::replace(&mut self.histogram_stats, false);
+        let inner = self.expr(&s.expr);
+        self.histogram_stats = outer;
+        Ok((self.settled(inner?), window))
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) use duration::DurationError;
 
 use crate::eval::value::Grid;
 use crate::fragment::FragmentSpec;
-use crate::kernels::RangeKernel;
+use crate::kernels::{MixedFunction, RangeKernel};
 use crate::parse::ast::{
     AggregateExpr, BinaryOp, Call, Expr, Span, SubqueryExpr, ValueType, VectorMatching,
 };
@@ -83,6 +83,7 @@ pub(crate) enum Op<'a> {
     /// A range function over a subquery: inputs are the inner vector and the scalar arguments.
     Windows {
         kernel: RangeKernel,
+        mixed: MixedFunction,
         window: SubqueryWindow,
         notes: Span,
     },

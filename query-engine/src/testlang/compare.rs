@@ -2,11 +2,12 @@
 //!
 //! Promise: exact label sets, exact times, values equal to six digits, a matrix sorted by labels.
 
-use super::host::AnswerValue;
+use super::host::{AnswerValue, Sample};
+use super::native;
 use super::script::{EvalCase, EvalTime};
 use super::series::{Point, SeriesLine};
 use crate::functions::almost_equal;
-use storage_engine::model::{Labels, SampleColumns, TimestampMs};
+use storage_engine::model::{Labels, TimestampMs};
 
 /// Relative difference that is still equal.
 const EPSILON: f64 = 1e-6;
@@ -42,14 +43,23 @@ fn expected<'a>(case: &'a EvalCase, labels: &Labels) -> Option<(usize, &'a Serie
     all.rev().find(|(_, s)| s.labels == *labels)
 }
 
-pub(super) fn check_vector(case: &EvalCase, got: &[(Labels, f64)]) -> Result<(), String> {
+/// Is a sample what the point says?
+fn is_equal(wanted: &Point, got: &Sample) -> bool {
+    match (wanted, got) {
+        (Point::Float(wanted), Sample::Float(got)) => almost_equal(*wanted, *got, EPSILON),
+        (Point::Histogram(wanted), Sample::Histogram(got)) => native::matches(wanted, got, EPSILON),
+        _ => false,
+    }
+}
+
+pub(super) fn check_vector(case: &EvalCase, got: &[(Labels, Sample)]) -> Result<(), String> {
     if let Some(wanted) = case.value.scalar {
         return Err(format!("expected scalar {wanted}, but got vector {got:?}"));
     }
     for (position, (labels, value)) in got.iter().enumerate() {
         let Some((index, series)) = expected(case, labels) else {
             return Err(format!(
-                "unexpected metric {labels} in result, has value {value}"
+                "unexpected metric {labels} in result, has value {value:?}"
             ));
         };
         if case.expectations.ordered && index != position {
@@ -60,8 +70,12 @@ pub(super) fn check_vector(case: &EvalCase, got: &[(Labels, f64)]) -> Result<(),
             ));
         }
         match series.points.first() {
-            Some(Point::Float(wanted)) if almost_equal(*wanted, *value, EPSILON) => {}
-            wanted => return Err(format!("expected {wanted:?} for {labels}, but got {value}")),
+            Some(wanted) if is_equal(wanted, value) => {}
+            wanted => {
+                return Err(format!(
+                    "expected {wanted:?} for {labels}, but got {value:?}"
+                ));
+            }
         }
     }
     all_found(case, |labels| got.iter().any(|(l, _)| l == labels))
@@ -74,7 +88,10 @@ fn all_found(case: &EvalCase, found: impl Fn(&Labels) -> bool) -> Result<(), Str
     }
 }
 
-fn check_matrix(case: &EvalCase, got: &[(Labels, SampleColumns)]) -> Result<(), String> {
+fn check_matrix(
+    case: &EvalCase,
+    got: &[(Labels, Vec<(TimestampMs, Sample)>)],
+) -> Result<(), String> {
     if case.expectations.ordered {
         return Err("expected an ordered result, but the query returned a matrix".to_owned());
     }
@@ -93,7 +110,7 @@ fn check_matrix(case: &EvalCase, got: &[(Labels, SampleColumns)]) -> Result<(), 
                 "unexpected metric {labels} in result, has {samples:?}"
             ));
         };
-        let mut wanted: Vec<(TimestampMs, f64)> = Vec::new();
+        let mut wanted: Vec<(TimestampMs, &Point)> = Vec::new();
         for (i, point) in series.points.iter().enumerate() {
             let time = start + step * i as i64;
             if time > end {
@@ -102,27 +119,26 @@ fn check_matrix(case: &EvalCase, got: &[(Labels, SampleColumns)]) -> Result<(), 
                     series.points.len()
                 ));
             }
-            match point {
-                Point::Float(v) => wanted.push((time, *v)),
-                Point::Omitted => {}
-                Point::Histogram => return Err("a native histogram is expected".to_owned()),
+            if *point != Point::Omitted {
+                wanted.push((time, point));
             }
         }
-        let times = samples.timestamps.iter().zip(&samples.values);
         let equal = wanted.len() == samples.len()
-            && times
+            && samples
+                .iter()
                 .zip(&wanted)
-                .all(|((t, v), (wt, wv))| t == wt && almost_equal(*wv, *v, EPSILON));
+                .all(|((t, v), (wt, wv))| t == wt && is_equal(wv, v));
         if !equal {
-            let got: Vec<_> = samples.timestamps.iter().zip(&samples.values).collect();
-            return Err(format!("expected {wanted:?} for {labels}, but got {got:?}"));
+            return Err(format!(
+                "expected {wanted:?} for {labels}, but got {samples:?}"
+            ));
         }
     }
     all_found(case, |labels| got.iter().any(|(l, _)| l == labels))
 }
 
 /// A matrix comes sorted by labels.
-pub(super) fn check_sorted(matrix: &[(Labels, SampleColumns)]) -> Result<(), String> {
+pub(super) fn check_sorted<T>(matrix: &[(Labels, T)]) -> Result<(), String> {
     for (a, b) in matrix.iter().zip(matrix.iter().skip(1)) {
         if a.0 > b.0 {
             return Err(format!(

@@ -1,6 +1,19 @@
 //! What the runner needs of an engine with its storage.
 
-use storage_engine::model::{Labels, SampleColumns, TimestampMs};
+pub use crate::eval::value::Sample;
+use std::sync::Arc;
+use storage_engine::model::{FloatHistogram, Labels, SampleColumns, TimestampMs};
+
+/// Samples of one series for the store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoadedSeries {
+    /// Labels.
+    pub labels: Labels,
+    /// Float samples, stale markers among them.
+    pub floats: SampleColumns,
+    /// Native histograms.
+    pub histograms: Vec<(TimestampMs, Arc<FloatHistogram>)>,
+}
 
 /// The value of one query as the API would give it.
 #[derive(Debug, Clone, PartialEq)]
@@ -8,9 +21,9 @@ pub enum AnswerValue {
     /// One number.
     Scalar(f64),
     /// One sample per series, in the order of the answer.
-    Vector(Vec<(Labels, f64)>),
+    Vector(Vec<(Labels, Sample)>),
     /// Samples over time per series, in the order of the answer.
-    Matrix(Vec<(Labels, SampleColumns)>),
+    Matrix(Vec<(Labels, Vec<(TimestampMs, Sample)>)>),
     /// A text.
     String(Vec<u8>),
 }
@@ -36,7 +49,7 @@ pub trait TestHost {
     /// Forgets all samples.
     fn clear(&mut self) -> Result<(), HostError>;
     /// Adds samples in one commit; each series at most once.
-    fn append(&mut self, series: Vec<(Labels, SampleColumns)>) -> Result<(), HostError>;
+    fn append(&mut self, series: Vec<LoadedSeries>) -> Result<(), HostError>;
     /// Runs an instant query.
     fn instant(&mut self, query: &str, time: TimestampMs) -> Result<Answer, HostError>;
     /// Runs a range query; `step` is positive milliseconds.

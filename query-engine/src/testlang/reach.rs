@@ -1,11 +1,9 @@
 //! Which cases need something that this engine does not have yet.
 //!
-//! Promise: a case is set aside only for a stated reason: it reads series that have native histograms or start timestamps, expects a
-//! histogram, or uses a function or modifier that is not there. Everything else must pass.
+//! Promise: a case is set aside only for a stated reason: it reads series that have start timestamps, or uses a function or modifier that
+//! is not there. Everything else must pass.
 
-use super::script::EvalCase;
-use super::series::Point;
-use crate::parse::ast::{BinaryOp, Expr, VectorSelector};
+use crate::parse::ast::{Expr, VectorSelector};
 use storage_engine::model::Labels;
 
 /// Loaded series whose full content the store does not have.
@@ -35,15 +33,7 @@ impl Incomplete {
 }
 
 /// Why the case cannot be covered, if so.
-pub(super) fn not_covered(
-    case: &EvalCase,
-    expr: &Expr,
-    incomplete: &Incomplete,
-) -> Option<&'static str> {
-    let points = case.value.series.iter().flat_map(|s| &s.points);
-    if points.into_iter().any(|p| matches!(p, Point::Histogram)) {
-        return Some("expects a native histogram");
-    }
+pub(super) fn not_covered(expr: &Expr, incomplete: &Incomplete) -> Option<&'static str> {
     let mut reason = None;
     visit(expr, &mut |e| {
         if reason.is_none() {
@@ -57,9 +47,6 @@ fn node_reason(expr: &Expr, incomplete: &Incomplete) -> Option<&'static str> {
     match expr {
         Expr::Vector(selector) => selector_reason(selector, incomplete),
         Expr::Matrix(matrix) => selector_reason(&matrix.selector, incomplete),
-        Expr::Binary(e) if matches!(e.op, BinaryOp::TrimUpper | BinaryOp::TrimLower) => {
-            Some("trims a native histogram")
-        }
         Expr::Call(call) if call.func.name == "info" => Some("info()"),
         Expr::Call(call) if call.func.name == "start_timestamp" => Some("start timestamps"),
         _ => None,

@@ -1,13 +1,14 @@
 //! Runs a script against a host and says of every case whether it passed.
 
 use super::compare::{check_sorted, check_value, check_vector};
-use super::host::{Answer, AnswerValue, HostError, TestHost};
+use super::host::{Answer, AnswerValue, HostError, LoadedSeries, Sample, TestHost};
+use super::native::ClassicSeries;
 use super::reach::{Incomplete, not_covered};
 use super::script::{Command, EvalCase, EvalTime, LoadBlock, Script};
 use super::series::Point;
 use super::variant;
 use crate::parse::ast::Expr;
-use storage_engine::model::{Labels, LabelsBuilder, METRIC_NAME, SampleColumns, TimestampMs};
+use storage_engine::model::{SampleColumns, TimestampMs};
 
 /// How a case went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +92,7 @@ pub fn run_script(
             Command::Eval(case) => {
                 let outcome = match (grammar.parse)(&case.expr) {
                     Err(e) => CaseOutcome::Failed(format!("does not parse: {e}")),
-                    Ok(expr) => match not_covered(case, &expr, &incomplete) {
+                    Ok(expr) => match not_covered(&expr, &incomplete) {
                         Some(reason) => CaseOutcome::NotCovered(reason),
                         None => match run_case(case, expr, host, grammar) {
                             Ok(()) => CaseOutcome::Passed,
@@ -116,40 +117,41 @@ fn load(
     incomplete: &mut Incomplete,
 ) -> Result<(), HostError> {
     let mut all = Vec::with_capacity(block.series.len());
+    let mut classic = ClassicSeries::default();
     for series in &block.series {
-        if series.points.contains(&Point::Histogram) {
-            incomplete.add(series.labels.clone(), "reads native histograms");
-        }
         if series.has_start_times {
             incomplete.add(series.labels.clone(), "reads start timestamps");
         }
-        if block.with_nhcb
-            && let Some(native) = native_series(&series.labels)
-        {
-            incomplete.add(native, "reads native histograms");
-        }
-        let mut samples = SampleColumns::default();
+        let mut floats = SampleColumns::default();
+        let mut histograms = Vec::new();
         for (i, point) in series.points.iter().enumerate() {
-            if let Point::Float(v) = point {
-                samples.push(block.step * i as i64, *v);
+            let t = block.step * i as i64;
+            match point {
+                Point::Float(v) => floats.push(t, *v),
+                Point::Histogram(literal) => histograms.push((t, literal.histogram.clone())),
+                Point::Omitted => {}
             }
         }
-        if !samples.is_empty() {
-            all.push((series.labels.clone(), samples));
+        if block.with_nhcb {
+            classic.add(&series.labels, &floats);
+        }
+        if !floats.is_empty() || !histograms.is_empty() {
+            all.push(LoadedSeries {
+                labels: series.labels.clone(),
+                floats,
+                histograms,
+            });
         }
     }
+    for native in classic.build() {
+        let (labels, histograms) = native.map_err(HostError)?;
+        all.push(LoadedSeries {
+            labels,
+            floats: SampleColumns::default(),
+            histograms,
+        });
+    }
     host.append(all)
-}
-
-/// The native histogram that a part of a classic one is loaded into.
-fn native_series(labels: &Labels) -> Option<Labels> {
-    let name = labels.metric_name()?;
-    let base = ["_bucket", "_sum", "_count"]
-        .iter()
-        .find_map(|suffix| name.strip_suffix(suffix))?;
-    let mut native = LabelsBuilder::new(labels);
-    native.set(METRIC_NAME, base).del("le");
-    Some(native.build())
 }
 
 fn run_case(
@@ -229,16 +231,16 @@ fn run_instant(
     check_sorted(&matrix)?;
     let mut middle = Vec::with_capacity(matrix.len());
     for (labels, samples) in matrix {
-        let mut points = samples.timestamps.iter().zip(&samples.values);
-        if let Some((_, v)) = points.find(|(t, _)| **t == time) {
-            middle.push((labels, *v));
+        if let Some((_, v)) = samples.into_iter().find(|(t, _)| *t == time) {
+            middle.push((labels, v));
         }
     }
     let compared = match answer.value {
         AnswerValue::Scalar(_) => {
-            let first = middle.first().map(|(_, v)| AnswerValue::Scalar(*v));
-            let first = first.ok_or("in range mode: a scalar has no value")?;
-            check_value(case, &first)
+            let Some((_, Sample::Float(first))) = middle.first() else {
+                return Err("in range mode: a scalar has no value".to_owned());
+            };
+            check_value(case, &AnswerValue::Scalar(*first))
         }
         _ => check_vector(case, &middle),
     };
@@ -249,6 +251,7 @@ fn run_instant(
 mod tests {
     use super::*;
     use crate::parse::ast::{Span, StringLiteral};
+    use storage_engine::model::Labels;
 
     /// Answers every query with the same number.
     struct Constant(f64);
@@ -257,7 +260,7 @@ mod tests {
         fn clear(&mut self) -> Result<(), HostError> {
             Ok(())
         }
-        fn append(&mut self, _: Vec<(Labels, SampleColumns)>) -> Result<(), HostError> {
+        fn append(&mut self, _: Vec<LoadedSeries>) -> Result<(), HostError> {
             Ok(())
         }
         fn instant(&mut self, query: &str, _: TimestampMs) -> Result<Answer, HostError> {
@@ -278,8 +281,7 @@ mod tests {
             step: i64,
         ) -> Result<Answer, HostError> {
             let mut answer = self.instant(query, start)?;
-            let mut samples = SampleColumns::default();
-            samples.push(start + step, self.0);
+            let samples = vec![(start + step, Sample::Float(self.0))];
             answer.value = AnswerValue::Matrix(vec![(Labels::empty(), samples)]);
             Ok(answer)
         }

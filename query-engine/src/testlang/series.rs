@@ -1,19 +1,20 @@
 //! Series lines: a metric and the values it has or must have, `name{a="b"} 1 2+3x4 _ stale`.
 //!
-//! Promise: the grammar of Prometheus's series descriptions. Native histograms are recognised and counted, not read.
+//! Promise: the grammar of Prometheus's series descriptions. Not here: histogram literals (`native`).
 
+use super::native::{self, Literal};
 use super::words::{duration_ms, signed_duration_ms, unquote};
 use storage_engine::model::{Labels, METRIC_NAME, STALE_NAN_BITS};
 
 /// One point of a series line.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Point {
     /// `_`
     Omitted,
     /// A number.
     Float(f64),
     /// `{{…}}`
-    Histogram,
+    Histogram(Literal),
 }
 
 /// A metric and its points.
@@ -116,12 +117,16 @@ fn item<'a>(text: &'a str, points: &mut Vec<Point>) -> Option<&'a str> {
         return Some(rest);
     }
     if text.starts_with("{{") {
-        let mut rest = histogram(text)?;
+        let (base, rest) = native::parse(text)?;
         if let Some(step) = rest.strip_prefix(['+', '-']) {
-            rest = histogram(step)?;
+            let (increment, after) = native::parse(step)?;
+            let (count, after) = repeat(after)?;
+            let all = native::series(base, &increment, rest.starts_with('-'), count?)?;
+            points.extend(all.into_iter().map(Point::Histogram));
+            return Some(after);
         }
         let (count, rest) = repeat(rest)?;
-        push(points, Point::Histogram, count.map_or(1, |n| n + 1));
+        push(points, Point::Histogram(base), count.map_or(1, |n| n + 1));
         return Some(rest);
     }
     if let Some(rest) = text.strip_prefix("stale") {
@@ -154,14 +159,7 @@ fn item<'a>(text: &'a str, points: &mut Vec<Point>) -> Option<&'a str> {
 }
 
 fn push(points: &mut Vec<Point>, point: Point, count: u64) {
-    points.extend((0..count).map(|_| point));
-}
-
-/// `{{…}}`; what follows it is given back.
-fn histogram(text: &str) -> Option<&str> {
-    let inside = text.strip_prefix("{{")?;
-    let end = inside.find("}}")?;
-    inside.get(end + 2..)
+    points.extend((0..count).map(|_| point.clone()));
 }
 
 /// `xN`, if it is there.
@@ -290,9 +288,13 @@ mod tests {
         let line = "m _ _x2 stale {{schema:0 sum:1}}+{{sum:1}}x1 {{}}";
         let points = parse_series_line(line).unwrap().points;
         assert_eq!(points.len(), 7);
-        assert_eq!(points[..3], [Point::Omitted; 3]);
+        assert_eq!(points[..3], [const { Point::Omitted }; 3]);
         assert!(matches!(points[3], Point::Float(v) if v.to_bits() == STALE_NAN_BITS));
-        assert_eq!(points[4..], [Point::Histogram; 3]);
+        let sums = points[4..].iter().map(|p| match p {
+            Point::Histogram(literal) => literal.histogram.sum,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(sums.collect::<Vec<_>>(), [1.0, 2.0, 0.0]);
     }
 
     #[test]

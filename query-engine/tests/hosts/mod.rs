@@ -1,12 +1,14 @@
 //! The engine and its storage as the runner of the test language wants them: local shards, or the threads of a running store.
 
 use ferula_query_engine::engine::{Engine, EngineOptions, QueryRequest};
-use ferula_query_engine::local::LocalShards;
+use ferula_query_engine::local::{LocalShards, batches};
 use ferula_query_engine::parse::{ParserOptions, parse};
 use ferula_query_engine::result::{QueryError, QueryOutput, QueryValue};
-use ferula_query_engine::testlang::{Answer, AnswerValue, Grammar, HostError, TestHost};
-use storage_engine::model::{Labels, SampleColumns, TimestampMs};
-use storage_engine::shard_api::{AppendBatch, AppendMode, NewSeries, SampleSeries, ShardRunner};
+use ferula_query_engine::testlang::{
+    Answer, AnswerValue, Grammar, HostError, LoadedSeries, Sample, TestHost,
+};
+use storage_engine::model::TimestampMs;
+use storage_engine::shard_api::{AppendMode, ShardRunner};
 use storage_engine::store::{AckMode, RuntimeChoice, Store, StoreOptions};
 
 /// All switches of the language on, as upstream runs its corpus.
@@ -26,7 +28,7 @@ pub(crate) fn grammar() -> Grammar {
 pub(crate) trait TestStore {
     fn shards(&self) -> &dyn ShardRunner;
     async fn clear(&mut self) -> Result<(), HostError>;
-    async fn append(&mut self, labels: Labels, samples: SampleColumns) -> Result<(), HostError>;
+    async fn append(&mut self, series: LoadedSeries) -> Result<(), HostError>;
 }
 
 /// Shards on the test's own thread.
@@ -54,8 +56,13 @@ impl TestStore for LocalStore {
         Ok(())
     }
 
-    async fn append(&mut self, labels: Labels, samples: SampleColumns) -> Result<(), HostError> {
-        let appended = self.shards.append(&labels, &samples);
+    async fn append(&mut self, series: LoadedSeries) -> Result<(), HostError> {
+        let LoadedSeries {
+            labels,
+            floats,
+            histograms,
+        } = series;
+        let appended = self.shards.append_mixed(&labels, &floats, &histograms);
         appended.map_err(|e| HostError(e.to_string()))
     }
 }
@@ -105,24 +112,18 @@ impl TestStore for RunningStore {
         Ok(())
     }
 
-    async fn append(&mut self, labels: Labels, samples: SampleColumns) -> Result<(), HostError> {
+    async fn append(&mut self, series: LoadedSeries) -> Result<(), HostError> {
         let store = self.store();
-        let mut new_series = NewSeries::default();
-        let index = new_series.push(labels.as_bytes());
-        let batch = AppendBatch {
-            series: vec![SampleSeries::New(index); samples.len()],
-            timestamps: samples.timestamps,
-            values: samples.values,
-            new_series,
-            ..AppendBatch::default()
-        };
-        let shard = store.shard_of(labels.route_hash());
-        let outcome = store.append(shard, batch, AppendMode::Partial).await;
-        let outcome = outcome.map_err(|e| HostError(e.to_string()))?;
-        match outcome.rejections.first() {
-            None => Ok(()),
-            Some(r) => Err(HostError(format!("{} ({labels})", r.reason))),
+        let labels = &series.labels;
+        for batch in batches(labels, &series.floats, &series.histograms) {
+            let shard = store.shard_of(labels.route_hash());
+            let outcome = store.append(shard, batch, AppendMode::Partial).await;
+            let outcome = outcome.map_err(|e| HostError(e.to_string()))?;
+            if let Some(r) = outcome.rejections.first() {
+                return Err(HostError(format!("{} ({labels})", r.reason)));
+            }
         }
+        Ok(())
     }
 }
 
@@ -169,15 +170,22 @@ fn answer(output: QueryOutput) -> Answer {
         QueryValue::Scalar(_, v) => AnswerValue::Scalar(v),
         QueryValue::String(_, text) => AnswerValue::String(text),
         QueryValue::Vector(all) => {
-            AnswerValue::Vector(all.into_iter().map(|(l, _, v)| (l, v)).collect())
+            let floats = all.into_iter().map(|(l, _, v)| (l, Sample::Float(v)));
+            let mut all: Vec<_> = floats.collect();
+            for h in output.histograms {
+                all.insert(h.position, (h.labels, Sample::Histogram(h.histogram)));
+            }
+            AnswerValue::Vector(all)
         }
         QueryValue::Matrix(all) => {
             let columns = all.into_iter().map(|s| {
-                let columns = SampleColumns {
-                    timestamps: s.timestamps,
-                    values: s.values,
-                };
-                (s.labels, columns)
+                let floats = s.timestamps.into_iter().zip(s.values);
+                let floats = floats.map(|(t, v)| (t, Sample::Float(v)));
+                let histograms = s.histograms.into_iter();
+                let histograms = histograms.map(|(t, h)| (t, Sample::Histogram(h)));
+                let mut samples: Vec<(TimestampMs, Sample)> = floats.chain(histograms).collect();
+                samples.sort_by_key(|(t, _)| *t);
+                (s.labels, samples)
             });
             AnswerValue::Matrix(columns.collect())
         }
@@ -194,9 +202,9 @@ impl<S: TestStore> TestHost for EngineHost<S> {
         self.runtime.block_on(self.store.clear())
     }
 
-    fn append(&mut self, series: Vec<(Labels, SampleColumns)>) -> Result<(), HostError> {
-        for (labels, samples) in series {
-            self.runtime.block_on(self.store.append(labels, samples))?;
+    fn append(&mut self, all: Vec<LoadedSeries>) -> Result<(), HostError> {
+        for series in all {
+            self.runtime.block_on(self.store.append(series))?;
         }
         Ok(())
     }

@@ -100,15 +100,15 @@ impl Spread {
     }
 }
 
-struct Fold<'a> {
-    rows: &'a [Row],
-    groups: &'a Groups,
-    count: usize,
+pub(super) struct Fold<'a> {
+    pub(super) rows: &'a [Row],
+    pub(super) groups: &'a Groups,
+    pub(super) count: usize,
 }
 
 impl Fold<'_> {
     /// The row of a group, present where any member is.
-    fn open(&self, group: usize, members: &[usize]) -> Row {
+    pub(super) fn open(&self, group: usize, members: &[usize]) -> Row {
         let mut row = Row::absent(self.groups.labels[group].clone(), self.count);
         for &i in members {
             row.present.union(&self.rows[i].present);

@@ -3,13 +3,16 @@
 //! Promise: the operations and their order are Prometheus's, with rows taken in the order they come. Not here: evaluation of operands.
 
 mod fold;
+mod mixed;
 mod rank;
 mod tally;
 
 use super::annotations::{Annotations, Severity};
 use super::error::EvalError;
+use super::rows::drop_histograms;
 use super::text::go_g;
 use super::value::{Row, Value};
+use crate::functions::texts;
 use crate::parse::ast::{AggregateExpr, AggregateOp, Span};
 use hashbrown::HashMap;
 use storage_engine::model::{Labels, METRIC_NAME};
@@ -21,7 +24,7 @@ const K_MAX: f64 = 9_223_372_036_854_774_784.0;
 /// Evaluates an aggregation over `count` steps. Labels of the result may repeat for `count_values` only at different steps.
 pub(crate) fn run(
     expr: &AggregateExpr,
-    rows: Vec<Row>,
+    mut rows: Vec<Row>,
     param: Option<Value>,
     count: usize,
     annotations: &mut Annotations,
@@ -32,6 +35,13 @@ pub(crate) fn run(
             return Err(EvalError::execution("count_values needs a label name"));
         };
         return tally::run(expr, &rows, &label, count);
+    }
+    let mut mixed = rows.iter().any(Row::has_histograms);
+    if mixed && takes_floats_only(expr.op) {
+        drop_histograms(&mut rows);
+        mixed = false;
+        let text = texts::histogram_ignored_in_aggregation(name_of(expr.op));
+        annotations.add(Severity::Info, text, expr.expr.span());
     }
     let groups = Groups::of(&rows, expr);
     let param = match param {
@@ -60,8 +70,45 @@ pub(crate) fn run(
             param.warn_quantile(span, annotations);
             Ok(fold::quantiles(&rows, &groups, &param.steps, count))
         }
+        op @ (AggregateOp::Sum | AggregateOp::Avg) if mixed => {
+            let span = expr.expr.span();
+            Ok(mixed::run(op, &rows, &groups, count, span, annotations))
+        }
         op => Ok(fold::run(op, &rows, &groups, count)),
     }
+}
+
+fn name_of(op: AggregateOp) -> &'static str {
+    match op {
+        AggregateOp::Sum => "sum",
+        AggregateOp::Avg => "avg",
+        AggregateOp::Count => "count",
+        AggregateOp::Min => "min",
+        AggregateOp::Max => "max",
+        AggregateOp::Group => "group",
+        AggregateOp::Stddev => "stddev",
+        AggregateOp::Stdvar => "stdvar",
+        AggregateOp::Topk => "topk",
+        AggregateOp::Bottomk => "bottomk",
+        AggregateOp::CountValues => "count_values",
+        AggregateOp::Quantile => "quantile",
+        AggregateOp::Limitk => "limitk",
+        AggregateOp::LimitRatio => "limit_ratio",
+    }
+}
+
+/// Aggregations that have no meaning for native histograms.
+fn takes_floats_only(op: AggregateOp) -> bool {
+    matches!(
+        op,
+        AggregateOp::Min
+            | AggregateOp::Max
+            | AggregateOp::Stddev
+            | AggregateOp::Stdvar
+            | AggregateOp::Quantile
+            | AggregateOp::Topk
+            | AggregateOp::Bottomk
+    )
 }
 
 /// Which rows belong together.
@@ -176,7 +223,7 @@ impl Parameter {
 
     fn warn_quantile(&self, span: Span, annotations: &mut Annotations) {
         let mut warn = |value: f64| {
-            let text = crate::functions::texts::invalid_quantile(value);
+            let text = texts::invalid_quantile(value);
             annotations.add(Severity::Warning, text, span);
         };
         if self.has_nan {

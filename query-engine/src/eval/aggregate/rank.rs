@@ -36,7 +36,10 @@ pub(super) fn run(
         }
         let limit = usize::try_from(limit).unwrap_or(0);
         for (i, row) in rows.iter().enumerate() {
-            let Some(v) = row.get(k) else { continue };
+            if !row.present.get(k) {
+                continue;
+            }
+            let v = row.values[k];
             let heap = &mut heaps[groups.of_row[i]];
             match op {
                 AggregateOp::Topk => offer(heap, (v, i), limit, less),
@@ -59,14 +62,16 @@ pub(super) fn run(
                 AggregateOp::Bottomk => sort_reversed(heap, greater),
                 _ => {}
             }
-            for &(v, i) in heap.iter() {
+            for &(_, i) in heap.iter() {
                 let row = chosen[i].get_or_insert_with(|| {
                     order.push(i);
                     let mut row = Row::absent(rows[i].labels.clone(), count);
                     row.drop_name = rows[i].drop_name;
                     row
                 });
-                row.put(k, v);
+                if let Some(sample) = rows[i].sample(k) {
+                    row.put_sample(k, sample);
+                }
             }
         }
     }

@@ -5,6 +5,7 @@ use crate::eval::error::EvalError;
 use crate::eval::rows::steps;
 use crate::eval::text::{go_f, go_quote};
 use crate::eval::value::Row;
+use crate::histogram::go_text;
 use crate::parse::ast::AggregateExpr;
 use hashbrown::HashMap;
 use storage_engine::model::{Labels, LabelsBuilder};
@@ -30,12 +31,17 @@ pub(super) fn run(
         // A series mostly repeats its values; the slot of the last one is looked up once.
         let mut last: Option<(u64, usize)> = None;
         for k in steps(&row.present) {
+            let histogram = row.histogram(k);
             let bits = row.values[k].to_bits();
             let slot = match last {
-                Some((b, slot)) if b == bits => slot,
+                Some((b, slot)) if b == bits && histogram.is_none() => slot,
                 _ => {
                     let mut labels = LabelsBuilder::new(&row.labels);
-                    labels.set(label, &go_f(row.values[k]));
+                    let text = match histogram {
+                        Some(histogram) => go_text(histogram),
+                        None => go_f(row.values[k]),
+                    };
+                    labels.set(label, &text);
                     let key = group_labels(&labels.build(), &grouping, expr.without);
                     *slots.entry(key).or_insert_with_key(|key| {
                         out.push(Row::absent(key.clone(), count));
@@ -43,7 +49,7 @@ pub(super) fn run(
                     })
                 }
             };
-            last = Some((bits, slot));
+            last = histogram.is_none().then_some((bits, slot));
             let before = out[slot].get(k).unwrap_or(0.0);
             out[slot].put(k, before + 1.0);
         }

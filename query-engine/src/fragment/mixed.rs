@@ -1,0 +1,252 @@
+//! A series that has native histograms: its samples in one column of both kinds, evaluated step by step.
+//!
+//! Not here: series of floats only, which have plain columns (`series`).
+
+use super::FragmentKind;
+use super::series::{SeriesEvaluation, SeriesProgress, advance_past};
+use crate::eval::error::EvalError;
+use crate::eval::value::{Grid, Row, Sample};
+use crate::histogram::{CounterResetHint, FloatHistogram, counts_fall, sample_size};
+use crate::kernels::{KernelNotes, MixedFunction, MixedWindow, RangeKernel, WindowArgs};
+use crate::limits::SLICE_SAMPLES_PER_HISTOGRAM;
+use std::sync::Arc;
+use storage_engine::model::{Labels, SampleColumns, TimestampMs, is_stale_nan};
+
+/// Histograms and their times.
+pub(crate) type HistogramSamples = Vec<(TimestampMs, Arc<FloatHistogram>)>;
+
+/// Samples of both kinds in time order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct MixedSamples {
+    pub(crate) timestamps: Vec<TimestampMs>,
+    pub(crate) samples: Vec<Sample>,
+}
+
+/// The samples of one series as a range vector has them.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RawSeries {
+    pub(crate) labels: Labels,
+    pub(crate) floats: SampleColumns,
+    pub(crate) histograms: HistogramSamples,
+}
+
+impl RawSeries {
+    /// What the samples cost.
+    pub(crate) fn samples(&self) -> usize {
+        let sizes = self.histograms.iter().map(|(_, h)| sample_size(h));
+        self.floats.len() + sizes.sum::<usize>()
+    }
+}
+
+impl MixedSamples {
+    /// Puts two columns together by time.
+    pub(crate) fn merge(floats: &SampleColumns, histograms: HistogramSamples) -> Self {
+        let mut out = MixedSamples::default();
+        let mut floats = floats.timestamps.iter().zip(&floats.values).peekable();
+        for (t, histogram) in histograms {
+            while let Some((time, value)) = floats.next_if(|f| *f.0 < t) {
+                out.push(*time, Sample::Float(*value));
+            }
+            out.push(t, Sample::Histogram(histogram));
+        }
+        for (time, value) in floats {
+            out.push(*time, Sample::Float(*value));
+        }
+        out
+    }
+
+    /// The samples of a row over its grid.
+    pub(crate) fn of_row(row: &Row, grid: Grid) -> Self {
+        let mut out = MixedSamples::default();
+        for k in crate::eval::rows::steps(&row.present) {
+            if let Some(sample) = row.sample(k) {
+                out.push(grid.at(k), sample);
+            }
+        }
+        out
+    }
+
+    fn push(&mut self, time: TimestampMs, sample: Sample) {
+        self.timestamps.push(time);
+        self.samples.push(sample);
+    }
+
+    /// Reset hints as Prometheus's queries see them: that a histogram follows a reset is not told, functions find it themselves. Where only
+    /// counts and sums matter (`stats`) it is told, and what the store left open is decided.
+    pub(crate) fn adjust_hints(&mut self, stats: bool) {
+        use CounterResetHint::{CounterReset, NotCounterReset, Unknown};
+        let mut before: Option<Arc<FloatHistogram>> = None;
+        for sample in &mut self.samples {
+            let Sample::Histogram(h) = sample else {
+                continue;
+            };
+            let hint = match (h.counter_reset_hint, &before) {
+                (CounterReset, _) if !stats => Unknown,
+                (Unknown, Some(before)) if stats && counts_fall(h, before) => CounterReset,
+                (Unknown, Some(_)) if stats => NotCounterReset,
+                (hint, _) => hint,
+            };
+            if h.is_stale() {
+                before = None;
+                continue;
+            }
+            if h.counter_reset_hint != hint {
+                Arc::make_mut(h).counter_reset_hint = hint;
+            }
+            before = Some(Arc::clone(h));
+        }
+    }
+
+    /// Steps of a subquery are no neighbours: what a histogram says about a reset before it does not hold for them.
+    pub(crate) fn forget_hints(&mut self) {
+        for sample in &mut self.samples {
+            if let Sample::Histogram(h) = sample
+                && matches!(
+                    h.counter_reset_hint,
+                    CounterResetHint::CounterReset | CounterResetHint::NotCounterReset
+                )
+            {
+                let mut plain = FloatHistogram::clone(h);
+                plain.counter_reset_hint = CounterResetHint::Unknown;
+                *h = Arc::new(plain);
+            }
+        }
+    }
+
+    /// Takes stale markers out: a window does not see them.
+    pub(crate) fn remove_stale(&mut self) {
+        let stale: Vec<bool> = self.samples.iter().map(is_stale_sample).collect();
+        let mut at = stale.iter();
+        self.timestamps
+            .retain(|_| !at.next().copied().unwrap_or(false));
+        let mut at = stale.iter();
+        self.samples
+            .retain(|_| !at.next().copied().unwrap_or(false));
+    }
+
+    /// Float and histogram columns.
+    pub(crate) fn split(self, labels: Labels) -> RawSeries {
+        let mut series = RawSeries {
+            labels,
+            floats: SampleColumns::default(),
+            histograms: Vec::new(),
+        };
+        for (t, sample) in self.timestamps.into_iter().zip(self.samples) {
+            match sample {
+                Sample::Float(v) => series.floats.push(t, v),
+                Sample::Histogram(h) => series.histograms.push((t, h)),
+            }
+        }
+        series
+    }
+}
+
+fn is_stale_sample(sample: &Sample) -> bool {
+    match sample {
+        Sample::Float(v) => is_stale_nan(*v),
+        Sample::Histogram(h) => h.is_stale(),
+    }
+}
+
+fn size(sample: &Sample) -> usize {
+    match sample {
+        Sample::Float(_) => 1,
+        Sample::Histogram(h) => sample_size(h),
+    }
+}
+
+impl SeriesEvaluation<'_> {
+    /// As `advance`, for a series with histograms.
+    pub(crate) fn advance_mixed(
+        &self,
+        progress: &mut SeriesProgress,
+        samples: &MixedSamples,
+        notes: &mut KernelNotes,
+        work: &mut usize,
+    ) -> Result<bool, EvalError> {
+        while progress.next_step < self.grid.count && *work > 0 {
+            let k = progress.next_step;
+            let (made, visited) = match self.kind {
+                FragmentKind::Instant {
+                    lookback,
+                    timestamps,
+                } => {
+                    let at = self.reference.time(self.grid.at(k));
+                    progress.high = advance_past(&samples.timestamps, progress.high, at);
+                    let oldest = at.saturating_sub(lookback);
+                    let made = newest(samples, progress.high, oldest).map(|(t, sample)| {
+                        if timestamps {
+                            Sample::Float(t as f64 / 1000.0)
+                        } else {
+                            sample.clone()
+                        }
+                    });
+                    let visited = usize::from(made.is_some());
+                    (made, visited)
+                }
+                FragmentKind::Window {
+                    range,
+                    kernel,
+                    mixed,
+                } => self.mixed_window(progress, samples, (range, kernel, mixed), notes),
+                FragmentKind::Raw { .. } => return Ok(true),
+            };
+            progress.next_step += 1;
+            *work = work.saturating_sub(SLICE_SAMPLES_PER_HISTOGRAM * visited.max(1));
+            self.budget.visit(visited);
+            if let Some(sample) = made {
+                self.budget.take(size(&sample))?;
+                progress.points += size(&sample);
+                progress.row.put_sample(k, sample);
+            }
+        }
+        if let Some(text) = notes.error.take() {
+            return Err(EvalError::Execution(text));
+        }
+        Ok(progress.next_step == self.grid.count)
+    }
+
+    fn mixed_window(
+        &self,
+        progress: &mut SeriesProgress,
+        samples: &MixedSamples,
+        (range, kernel, mixed): (i64, RangeKernel, MixedFunction),
+        notes: &mut KernelNotes,
+    ) -> (Option<Sample>, usize) {
+        let k = progress.next_step;
+        let eval_time = self.grid.at(k);
+        let range_end = self.reference.time(eval_time);
+        let range_start = range_end.saturating_sub(range);
+        progress.high = advance_past(&samples.timestamps, progress.high, range_end);
+        progress.low = advance_past(&samples.timestamps, progress.low, range_start);
+        let window = progress.low..progress.high;
+        if window.is_empty() {
+            return (None, 0);
+        }
+        let at = |column: &Vec<f64>| column.get(k).copied().unwrap_or(f64::NAN);
+        let scalars: Vec<f64> = self.scalars.iter().map(at).collect();
+        let visited = window.len();
+        let window = MixedWindow {
+            timestamps: &samples.timestamps[window.clone()],
+            samples: &samples.samples[window],
+            kernel,
+            args: WindowArgs {
+                timestamps: &[],
+                values: &[],
+                eval_time,
+                range_start,
+                range_end,
+                scalars: &scalars,
+            },
+            metric: progress.row.labels.metric_name().unwrap_or_default(),
+        };
+        (window.evaluate(mixed, notes), visited)
+    }
+}
+
+/// The last sample before index `high`, if it is newer than `oldest` and no stale marker.
+fn newest(samples: &MixedSamples, high: usize, oldest: i64) -> Option<(TimestampMs, &Sample)> {
+    let i = high.checked_sub(1)?;
+    let (t, sample) = (*samples.timestamps.get(i)?, samples.samples.get(i)?);
+    (t > oldest && !is_stale_sample(sample)).then_some((t, sample))
+}

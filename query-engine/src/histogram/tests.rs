@@ -1,3 +1,5 @@
+//! Known answers of the algebra: bounds, sums, zero buckets, custom bounds, resets, estimates.
+
 use super::layout::upper_bound;
 use super::*;
 

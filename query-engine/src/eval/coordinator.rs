@@ -106,9 +106,10 @@ impl Coordinator<'_> {
                     let args = inputs.clone();
                     let slot = self.fragment(node, spec, *notes, inputs, fragment).await?;
                     match (slot, folded) {
-                        (Slot::Partials(partials), Some(folded)) => {
-                            Slot::Value(self.folded(node, spec, folded, partials, args).await?)
-                        }
+                        (Slot::Partials(partials), Some(folded)) => Slot::Value(
+                            self.folded(node, (spec, *notes), folded, partials, args)
+                                .await?,
+                        ),
                         (slot, _) => slot,
                     }
                 }
@@ -203,7 +204,7 @@ impl Coordinator<'_> {
     async fn folded(
         &mut self,
         node: &Node<'_>,
-        spec: &FragmentSpec,
+        (spec, notes): (&FragmentSpec, Span),
         folded: &Folded<'_>,
         partials: Partials,
         args: Vec<Value>,
@@ -211,7 +212,7 @@ impl Coordinator<'_> {
         let Some(fold) = &spec.fold else {
             return Ok(nothing(node.value_type));
         };
-        if !partials.is_empty()
+        if partials.has_floats
             && let Some(call) = folded.call
             && let Some(name) = spec.matchers.iter().find(|m| m.name == METRIC_NAME)
         {
@@ -221,7 +222,7 @@ impl Coordinator<'_> {
         if let Some(rows) = partials.finish(fold, drop_name, &self.budget) {
             return Ok(Value::Vector(rows));
         }
-        // A mean overflowed: only all rows in order give Prometheus's answer.
+        // A mean overflowed, or there are native histograms: only all rows in order give Prometheus's answer.
         let plain = FragmentSpec {
             fold: None,
             ..spec.clone()
@@ -230,6 +231,7 @@ impl Coordinator<'_> {
         let cells: usize = output.rows.iter().map(|r| r.values.len()).sum();
         let samples: usize = output.rows.iter().map(Row::samples).sum();
         let mut rows = output.rows;
+        self.note(output.notes, notes)?;
         if let Some(call) = folded.call {
             rows = self.range_result(call, rows)?;
         }
@@ -514,7 +516,7 @@ impl Coordinator<'_> {
     /// Names, infos and duplicates of a range function's rows, which still carry all their labels.
     fn range_result(&mut self, call: &Call, mut all: Vec<Row>) -> Result<Vec<Row>, EvalError> {
         let name = call.func.name;
-        for row in &all {
+        for row in all.iter().filter(|row| row.has_floats()) {
             self.note_counter_name(call, row.labels.metric_name().unwrap_or_default());
         }
         if !keeps_name(name) {

@@ -214,6 +214,14 @@ impl Row {
         all.is_some_and(|all| (0..all.len()).any(|k| self.histogram(k).is_some()))
     }
 
+    /// Is any sample a number?
+    pub fn has_floats(&self) -> bool {
+        match &self.histograms {
+            None => self.present.any(),
+            Some(all) => (0..all.len()).any(|k| self.get(k).is_some()),
+        }
+    }
+
     /// Takes the histograms out; true if there were any.
     pub fn drop_histograms(&mut self) -> bool {
         let Some(all) = self.histograms.take() else {

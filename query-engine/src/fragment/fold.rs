@@ -55,6 +55,8 @@ pub(crate) struct Partial {
 pub(crate) struct Partials {
     /// A series had native histograms, which only the coordinator can add up.
     pub(crate) has_histograms: bool,
+    /// A series had numbers.
+    pub(crate) has_floats: bool,
     groups: Vec<Partial>,
     numbers: HashMap<Labels, usize>,
 }
@@ -91,11 +93,6 @@ impl FoldSpec {
 }
 
 impl Partials {
-    /// Is there no group?
-    pub(crate) fn is_empty(&self) -> bool {
-        self.groups.is_empty()
-    }
-
     /// Cells and samples that the groups hold.
     pub(crate) fn cost(&self, spec: &FoldSpec) -> (usize, usize) {
         let cells = self.groups.iter().map(|g| spec.cells(g.values.len())).sum();
@@ -151,6 +148,7 @@ impl Partials {
     /// Takes over the groups of another shard. Cells and samples were paid for by the shard; those of groups that exist are given back.
     pub(crate) fn merge(&mut self, spec: &FoldSpec, other: Partials, budget: &Budget) {
         self.has_histograms |= other.has_histograms;
+        self.has_floats |= other.has_floats;
         for partial in other.groups {
             let Some(&number) = self.numbers.get(&partial.labels) else {
                 self.add(partial);

@@ -168,11 +168,13 @@ impl FragmentTask {
             };
             let (row, partials) = (progress.row(), &mut self.output.partials);
             if row.histograms.is_some() && !fold.counts_only() {
+                // The coordinator will ask again for all rows: the rest of this pass would be for nothing.
                 partials.has_histograms = true;
                 budget.give_back(progress.points());
                 self.spare = Some(progress);
-                continue;
+                return Ok(true);
             }
+            partials.has_floats = partials.has_floats || row.has_floats();
             let group = partials.group(fold, &row.labels, spec.grid.count, budget)?;
             partials.fold(fold, group, &row.values, &row.present, budget)?;
             budget.give_back(progress.points());

@@ -43,8 +43,8 @@ pub struct WriteCounters {
     pub samples_rejected: Counter,
     /// Series made.
     pub series_added: Counter,
-    /// Histogram samples refused, because they are not stored yet.
-    pub histograms_refused: Counter,
+    /// Native histogram samples stored.
+    pub histograms: Counter,
     /// Requests with a body that could not be decoded.
     pub bad_requests: Counter,
     /// Compressed bytes received.

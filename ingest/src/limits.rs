@@ -62,6 +62,10 @@ pub const LABELS_SHOWN_BYTES_MAX: usize = 8 << 10;
 /// Bytes of remote write 2.0 symbols compared with the last request's; larger sections are read anew each time.
 pub const SYMBOLS_RETAINED_BYTES: usize = 4 << 20;
 
+/// Spans, buckets and bounds of the native histograms in one request, each histogram counted as 32 more. Remote write
+/// can say a bucket in one byte; beyond this the request is refused with 400.
+pub const HISTOGRAM_PARTS_PER_REQUEST_MAX: usize = 8 << 20;
+
 /// Metadata records taken from one request; further ones are ignored (metadata never fails a request).
 pub const METADATA_PER_REQUEST_MAX: usize = 50_000;
 

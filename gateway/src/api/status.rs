@@ -151,6 +151,7 @@ pub async fn tsdb(worker: &Rc<Worker>, request: &Request) -> Result<ApiData, Api
             "series": sum(|s| s.series_bytes),
             "openChunks": sum(|s| s.open_chunk_bytes),
             "sealedChunks": sum(|s| s.sealed_chunk_bytes),
+            "histograms": sum(|s| s.histogram_bytes),
         },
     });
     Ok(ApiData::json(info.to_string()))
@@ -316,6 +317,7 @@ fn write_storage(page: &mut Exposition, stats: &[ShardStats]) {
         ("series", sum(|s| s.series_bytes)),
         ("open_chunks", sum(|s| s.open_chunk_bytes)),
         ("sealed_chunks", sum(|s| s.sealed_chunk_bytes)),
+        ("histograms", sum(|s| s.histogram_bytes)),
     ] {
         page.sample(&[("part", part)], bytes);
     }
@@ -325,7 +327,7 @@ fn write_receiver(page: &mut Exposition, writes: &WriteCounters) {
     for (name, help, counter) in [
         (
             "ferula_remote_write_samples_total",
-            "Samples stored by remote write.",
+            "Float samples stored by remote write.",
             &writes.samples,
         ),
         (
@@ -334,9 +336,9 @@ fn write_receiver(page: &mut Exposition, writes: &WriteCounters) {
             &writes.samples_rejected,
         ),
         (
-            "ferula_remote_write_histograms_refused_total",
-            "Native histogram samples of remote write, which this version does not store.",
-            &writes.histograms_refused,
+            "ferula_remote_write_histograms_total",
+            "Native histogram samples stored by remote write.",
+            &writes.histograms,
         ),
         (
             "ferula_remote_write_bad_requests_total",

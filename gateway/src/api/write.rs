@@ -143,6 +143,6 @@ async fn receive(
     counters.samples.add(result.samples_stored);
     counters.samples_rejected.add(result.samples_rejected);
     counters.series_added.add(result.series_added);
-    counters.histograms_refused.add(result.counts.histograms);
+    counters.histograms.add(result.histograms_stored);
     result.response
 }

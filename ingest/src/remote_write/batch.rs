@@ -5,6 +5,7 @@
 //! Not here: sending the batches, reading the body.
 
 use super::WriteError;
+use super::histogram::{Histogram, count_parts};
 use super::wire::WireError;
 use crate::identity::{Identity, IdentityTable};
 use crate::limits::{
@@ -12,8 +13,11 @@ use crate::limits::{
 };
 use crate::text::MetricType;
 use crate::validate::LabelSetError;
-use storage_engine::model::{METRIC_NAME, TimestampMs, hash_without};
-use storage_engine::shard_api::{AppendBatch, SampleSeries};
+use std::sync::Arc;
+use storage_engine::model::{
+    FloatHistogram, HistogramError, METRIC_NAME, TimestampMs, hash_without,
+};
+use storage_engine::shard_api::{AppendBatch, HistogramSample, SampleSeries};
 
 /// Where the shards are: how many, and which one a route hash leads to.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +63,8 @@ pub struct Prepared {
     /// Batches, at most one per shard.
     pub(crate) parts: Vec<ShardPart>,
     pub(crate) counts: RequestCounts,
+    /// Native histograms that are not valid, and where their series stand in the body.
+    pub(crate) invalid: Vec<(u32, HistogramError)>,
     /// What is wrong with single series of a 2.0 request.
     pub(crate) faults: Faults,
     pub(crate) metadata: Vec<FamilyMetadata>,
@@ -92,10 +98,27 @@ impl Prepared {
 pub(crate) struct ShardPart {
     pub(crate) shard: usize,
     pub(crate) batch: AppendBatch,
-    /// For each sample: where in the body the length of its series message stands.
+    /// For each float sample: where in the body the length of its series message stands.
     pub(crate) origins: Vec<u32>,
+    /// The same for each histogram sample.
+    pub(crate) histogram_origins: Vec<u32>,
     /// For each new series: its identity entry and hash.
     pub(crate) learners: Vec<(u32, u128)>,
+}
+
+/// A sample of either kind.
+#[derive(Debug, Clone)]
+pub(crate) enum Sample {
+    Float(TimestampMs, f64),
+    Histogram(TimestampMs, Arc<FloatHistogram>),
+}
+
+impl Sample {
+    pub(crate) fn timestamp(&self) -> TimestampMs {
+        match self {
+            Sample::Float(timestamp, _) | Sample::Histogram(timestamp, _) => *timestamp,
+        }
+    }
 }
 
 impl ShardPart {
@@ -110,8 +133,19 @@ impl ShardPart {
                 ..AppendBatch::default()
             },
             origins: Vec::with_capacity(samples),
+            histogram_origins: Vec::new(),
             learners: Vec::new(),
         }
+    }
+
+    /// Samples of both kinds.
+    pub(crate) fn sample_count(&self) -> usize {
+        self.origins.len() + self.histogram_origins.len()
+    }
+
+    /// Is the sample with this number a histogram? They are numbered behind the floats.
+    pub(crate) fn is_histogram(&self, index: u32) -> bool {
+        index as usize >= self.origins.len()
     }
 
     pub(crate) fn push(&mut self, series: SampleSeries, origin: u32, sample: (i64, f64)) {
@@ -119,6 +153,29 @@ impl ShardPart {
         self.batch.timestamps.push(sample.0);
         self.batch.values.push(sample.1);
         self.origins.push(origin);
+    }
+
+    pub(crate) fn push_histogram(
+        &mut self,
+        series: SampleSeries,
+        origin: u32,
+        (timestamp, histogram): (TimestampMs, Arc<FloatHistogram>),
+    ) {
+        self.batch.histograms.push(HistogramSample {
+            series,
+            timestamp,
+            histogram,
+        });
+        self.histogram_origins.push(origin);
+    }
+
+    /// Whose sample number `index` is, to be replaced.
+    pub(crate) fn series_mut(&mut self, index: u32) -> Option<&mut SampleSeries> {
+        let index = index as usize;
+        match index.checked_sub(self.origins.len()) {
+            Some(histogram) => Some(&mut self.batch.histograms.get_mut(histogram)?.series),
+            None => self.batch.series.get_mut(index),
+        }
     }
 
     /// The batch to send. Timestamps and values stay here as well, for samples that must be sent again or put into
@@ -135,11 +192,18 @@ impl ShardPart {
     }
 
     /// Where sample `index` comes from, and the sample.
-    pub(crate) fn sample(&self, index: u32) -> Option<(u32, (i64, f64))> {
+    pub(crate) fn sample(&self, index: u32) -> Option<(u32, Sample)> {
         let index = index as usize;
+        if let Some(index) = index.checked_sub(self.origins.len()) {
+            let origin = *self.histogram_origins.get(index)?;
+            let sample = self.batch.histograms.get(index)?;
+            let histogram = Arc::clone(&sample.histogram);
+            return Some((origin, Sample::Histogram(sample.timestamp, histogram)));
+        }
         let origin = *self.origins.get(index)?;
         let timestamp = *self.batch.timestamps.get(index)?;
-        Some((origin, (timestamp, *self.batch.values.get(index)?)))
+        let value = *self.batch.values.get(index)?;
+        Some((origin, Sample::Float(timestamp, value)))
     }
 
     pub(crate) fn push_new(&mut self, canonical: &[u8], entry: u32, hash: u128) -> u32 {
@@ -160,6 +224,7 @@ pub(crate) struct Arrival<'a> {
     pub(crate) origin: u32,
     pub(crate) timestamps: &'a [i64],
     pub(crate) values: &'a [f64],
+    pub(crate) histograms: &'a [Histogram],
 }
 
 /// Sorts arrivals into the batches of their shards.
@@ -168,6 +233,8 @@ pub(crate) struct Sorter<F> {
     parts: Vec<ShardPart>,
     canonical: Vec<u8>,
     new_bytes: usize,
+    histogram_parts: usize,
+    invalid: Vec<(u32, HistogramError)>,
 }
 
 impl<F: Fn(u64) -> usize> Sorter<F> {
@@ -185,6 +252,8 @@ impl<F: Fn(u64) -> usize> Sorter<F> {
             parts,
             canonical: Vec::new(),
             new_bytes: 0,
+            histogram_parts: 0,
+            invalid: Vec::new(),
         }
     }
 
@@ -201,8 +270,10 @@ impl<F: Fn(u64) -> usize> Sorter<F> {
             Identity::Pending { shard, index } => (shard, SampleSeries::New(index)),
             Identity::Unknown => {
                 labels(&mut self.canonical)?;
-                if arrival.timestamps.is_empty() {
-                    return Ok(());
+                if arrival.timestamps.is_empty()
+                    && arrival.histograms.iter().all(|h| h.value.is_err())
+                {
+                    return self.place_histograms(None, arrival);
                 }
                 self.create(table, arrival)?
             }
@@ -210,6 +281,33 @@ impl<F: Fn(u64) -> usize> Sorter<F> {
         if let Some(part) = self.parts.get_mut(shard as usize) {
             for (&timestamp, &value) in arrival.timestamps.iter().zip(arrival.values) {
                 part.push(series, arrival.origin, (timestamp, value));
+            }
+        }
+        if arrival.histograms.is_empty() {
+            return Ok(());
+        }
+        self.place_histograms(Some((shard, series)), arrival)
+    }
+
+    /// Places those that are valid, notes the others.
+    #[cold]
+    fn place_histograms(
+        &mut self,
+        target: Option<(u16, SampleSeries)>,
+        arrival: &Arrival<'_>,
+    ) -> Result<(), LabelsFault> {
+        for histogram in arrival.histograms {
+            count_parts(&mut self.histogram_parts, histogram.parts())?;
+            match &histogram.value {
+                Ok(value) => {
+                    if let Some((shard, series)) = target
+                        && let Some(part) = self.parts.get_mut(shard as usize)
+                    {
+                        let sample = (histogram.timestamp, Arc::clone(value));
+                        part.push_histogram(series, arrival.origin, sample);
+                    }
+                }
+                Err(error) => self.invalid.push((arrival.origin, error.clone())),
             }
         }
         Ok(())
@@ -232,10 +330,11 @@ impl<F: Fn(u64) -> usize> Sorter<F> {
         Ok((shard as u16, SampleSeries::New(index)))
     }
 
-    /// The batches that have samples.
-    pub(crate) fn finish(self) -> Vec<ShardPart> {
+    /// Hands over the batches that have samples, and the histograms that are not valid.
+    pub(crate) fn finish(self, prepared: &mut Prepared) {
         let parts = self.parts.into_iter();
-        parts.filter(|p| !p.origins.is_empty()).collect()
+        prepared.parts = parts.filter(|p| p.sample_count() > 0).collect();
+        prepared.invalid = self.invalid;
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod batch;
 mod headers;
+mod histogram;
 mod receiver;
 mod response;
 mod session;
@@ -38,6 +39,12 @@ pub enum WriteError {
         crate::limits::NEW_SERIES_BYTES_MAX
     )]
     LabelsTooLarge,
+    /// Native histograms beyond the limit.
+    #[error(
+        "the native histograms of the request have more than {} buckets",
+        crate::limits::HISTOGRAM_PARTS_PER_REQUEST_MAX
+    )]
+    HistogramsTooLarge,
     /// A body that offsets of four bytes cannot reach into.
     #[error("the body of {bytes} bytes is too large")]
     BodyTooLarge {

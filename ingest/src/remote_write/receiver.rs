@@ -92,6 +92,7 @@ pub(super) fn refused(response: WriteResponse) -> WriteResult {
         response,
         counts: RequestCounts::default(),
         samples_stored: 0,
+        histograms_stored: 0,
         samples_rejected: 0,
         series_added: 0,
         metadata: Vec::new(),

@@ -55,9 +55,11 @@ pub struct WriteResult {
     pub response: WriteResponse,
     /// What the request contained (zero when it could not be decoded).
     pub counts: RequestCounts,
-    /// Samples stored, or already there bit for bit.
+    /// Float samples stored, or already there bit for bit.
     pub samples_stored: u64,
-    /// Samples refused by the shards.
+    /// Native histogram samples stored, or already there bit for bit.
+    pub histograms_stored: u64,
+    /// Samples of both kinds refused by the shards, and histograms that are not valid.
     pub samples_rejected: u64,
     /// Series that did not exist before.
     pub series_added: u64,

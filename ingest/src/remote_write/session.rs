@@ -8,7 +8,9 @@
 //! Not here: HTTP, decompression.
 
 use super::WriteError;
-use super::batch::{Faults, LabelsFault, Prepared, RequestCounts, Router, ShardPart, Sorter};
+use super::batch::{
+    Faults, LabelsFault, Prepared, RequestCounts, Router, Sample, ShardPart, Sorter,
+};
 use super::headers::Version;
 use super::receiver::refused;
 use super::response::{WriteResponse, WriteResult, Written};
@@ -21,7 +23,7 @@ use crate::limits::{IDENTITY_ENTRIES_MAX, REMOTE_WRITE_AHEAD_MS};
 use crate::validate::show_labels;
 use futures_util::future::join_all;
 use std::cell::RefCell;
-use storage_engine::model::{LabelIter, TimestampMs};
+use storage_engine::model::{HistogramError, LabelIter, TimestampMs};
 use storage_engine::shard_api::{
     AppendError, AppendMode, AppendOutcome, RejectReason, SampleSeries,
 };
@@ -137,7 +139,7 @@ impl WriteSession {
         let mut last: Option<(u32, u32)> = None;
         let mut canonical = Vec::new();
         for &sample in samples {
-            let Some((origin, value)) = part.sample(sample) else {
+            let Some((origin, sample)) = part.sample(sample) else {
                 continue;
             };
             let index = match last {
@@ -162,23 +164,34 @@ impl WriteSession {
                 }
             };
             last = Some((origin, index));
-            out.push(SampleSeries::New(index), origin, value);
+            let series = SampleSeries::New(index);
+            match sample {
+                Sample::Float(timestamp, value) => out.push(series, origin, (timestamp, value)),
+                Sample::Histogram(timestamp, histogram) => {
+                    out.push_histogram(series, origin, (timestamp, histogram));
+                }
+            }
         }
         Ok(out)
     }
 }
 
-/// A sample that a shard refused.
-#[derive(Debug, Clone, Copy)]
+/// A sample that a shard refused, or that was not valid.
+#[derive(Debug, Clone)]
 struct Refusal {
     origin: u32,
     reason: RejectReason,
     /// Later than the server's clock allows.
     future: bool,
+    /// What is wrong with a histogram that no shard has seen.
+    invalid: Option<HistogramError>,
 }
 
 impl Refusal {
     fn text(&self) -> String {
+        if let Some(error) = &self.invalid {
+            return error.to_string();
+        }
         match (self.reason, self.future) {
             (RejectReason::OutOfBounds, true) => {
                 format!("{}: timestamp is too far in the future", self.reason)
@@ -192,6 +205,7 @@ impl Refusal {
 #[derive(Debug, Default)]
 struct Tally {
     stored: u64,
+    histograms_stored: u64,
     added: u64,
     refusals: Vec<Refusal>,
     failure: Option<AppendError>,
@@ -206,14 +220,16 @@ impl ShardPart {
                 stale.push(rejection.sample);
                 continue;
             }
-            let Some((origin, (timestamp, _))) = self.sample(rejection.sample) else {
+            let Some((origin, sample)) = self.sample(rejection.sample) else {
                 continue;
             };
-            let future = self.batch.timestamp_max.is_some_and(|max| timestamp > max);
+            let timestamp_max = self.batch.timestamp_max;
+            let future = timestamp_max.is_some_and(|max| sample.timestamp() > max);
             refusals.push(Refusal {
                 origin,
                 reason: rejection.reason,
                 future,
+                invalid: None,
             });
         }
         stale
@@ -238,11 +254,21 @@ pub async fn write<T: AppendTarget>(
     let counts = prepared.counts;
     let metadata = std::mem::take(&mut prepared.metadata);
     let faults = std::mem::take(&mut prepared.faults);
+    let invalid = std::mem::take(&mut prepared.invalid).into_iter();
+    let invalid = invalid.map(|(origin, error)| Refusal {
+        origin,
+        reason: RejectReason::InvalidHistogram,
+        future: false,
+        invalid: Some(error),
+    });
     let mut tally = Tally::default();
     let asked = match request.version {
         Version::V1 => ask(session, target, request, &mut prepared.parts, &mut tally).await,
         Version::V2 => Ok(()),
     };
+    if request.version == Version::V1 {
+        tally.refusals.extend(invalid.clone());
+    }
     let asked_well = asked.is_ok() && tally.failure.is_none() && tally.refusals.is_empty();
     let appended = match asked {
         Ok(()) if asked_well => append(session, target, request, prepared.parts, &mut tally).await,
@@ -250,6 +276,9 @@ pub async fn write<T: AppendTarget>(
     };
     if let Err(error) = appended {
         return undecoded(&error);
+    }
+    if request.version == Version::V2 {
+        tally.refusals.extend(invalid);
     }
     let rejected = tally.refusals.len() as u64;
     if asked_well && request.version == Version::V1 {
@@ -260,14 +289,16 @@ pub async fn write<T: AppendTarget>(
             .retain(|r| r.reason == RejectReason::SeriesLimit);
     }
     let (stored, added) = (tally.stored, tally.added);
+    let histograms_stored = tally.histograms_stored;
     let response = match request.version {
-        Version::V1 => answer_v1(tally, counts),
+        Version::V1 => answer_v1(tally),
         Version::V2 => answer_v2(tally, counts, faults, request, &session.borrow().hasher_v2),
     };
     WriteResult {
         response,
         counts,
         samples_stored: stored,
+        histograms_stored,
         samples_rejected: rejected,
         series_added: added,
         metadata,
@@ -327,7 +358,7 @@ async fn ask<T: AppendTarget>(
 impl ShardPart {
     /// Replaces the references of the samples `stale` by the new series of `renamed`, which has just those samples.
     fn adopt(&mut self, renamed: &ShardPart, stale: &[u32]) {
-        if renamed.origins.len() != stale.len() {
+        if renamed.sample_count() != stale.len() {
             return;
         }
         let offset = self.batch.new_series.len() as u32;
@@ -335,10 +366,11 @@ impl ShardPart {
             let canonical = renamed.batch.new_series.get(index).unwrap_or_default();
             self.push_new(canonical, learner.0, learner.1);
         }
-        for (&sample, series) in stale.iter().zip(&renamed.batch.series) {
-            if let (Some(place), SampleSeries::New(index)) =
-                (self.batch.series.get_mut(sample as usize), series)
-            {
+        // Both are in ascending order of their numbers, floats first.
+        let histograms = renamed.batch.histograms.iter().map(|h| h.series);
+        let series = renamed.batch.series.iter().copied().chain(histograms);
+        for (&sample, series) in stale.iter().zip(series) {
+            if let (Some(place), SampleSeries::New(index)) = (self.series_mut(sample), series) {
                 *place = SampleSeries::New(offset + index);
             }
         }
@@ -369,7 +401,11 @@ async fn append<T: AppendTarget>(
                     continue;
                 }
             };
-            tally.stored += u64::from(outcome.accepted);
+            let refused = outcome.rejections.iter();
+            let refused = refused.filter(|r| part.is_histogram(r.sample)).count();
+            let histograms = part.histogram_origins.len().saturating_sub(refused) as u64;
+            tally.histograms_stored += histograms;
+            tally.stored += u64::from(outcome.accepted).saturating_sub(histograms);
             tally.added += u64::from(outcome.series_added);
             session.learn(part, &outcome);
             let stale = part.sift(&outcome, &mut tally.refusals);
@@ -395,7 +431,7 @@ fn unavailable(error: &AppendError) -> WriteResponse {
 }
 
 /// One reason for the whole request, the first one.
-fn answer_v1(tally: Tally, counts: RequestCounts) -> WriteResponse {
+fn answer_v1(tally: Tally) -> WriteResponse {
     if let Some(error) = &tally.failure {
         return unavailable(error);
     }
@@ -412,17 +448,7 @@ fn answer_v1(tally: Tally, counts: RequestCounts) -> WriteResponse {
         };
         return WriteResponse::error(status, refusal.text());
     }
-    if counts.histograms > 0 {
-        return WriteResponse::error(400, histograms_text(counts));
-    }
     WriteResponse::success(Written::default())
-}
-
-fn histograms_text(counts: RequestCounts) -> String {
-    format!(
-        "native histograms are not supported yet: {} histogram samples refused",
-        counts.histograms
-    )
 }
 
 /// Every reason, and what was written nevertheless.
@@ -443,7 +469,7 @@ fn answer_v2(
     }
     let written = Written {
         samples: tally.stored,
-        histograms: 0,
+        histograms: tally.histograms_stored,
         exemplars: counts.exemplars,
     };
     if !tally.refusals.is_empty() {
@@ -461,9 +487,6 @@ fn answer_v2(
                 format!("{} for series {}", refusal.text(), shown.1)
             });
         }
-    }
-    if counts.histograms > 0 {
-        faults.push(u32::MAX, || histograms_text(counts));
     }
     if faults.is_empty() {
         return WriteResponse::success(written);

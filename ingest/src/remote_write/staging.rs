@@ -4,7 +4,7 @@
 
 use super::WriteError;
 use super::batch::{Arrival, LabelsFault, SeriesFault, Sorter};
-use super::wire::WireError;
+use super::histogram::{Histogram, count_parts};
 use crate::identity::{Identity, IdentityTable, LOOKUP_BATCH};
 
 /// What is known of a series before its identity is.
@@ -14,6 +14,8 @@ pub(crate) struct Staged {
     pub(crate) origin: u32,
     /// End of its samples in the columns.
     pub(crate) samples_end: u32,
+    /// End of its histograms in their column.
+    pub(crate) histograms_end: u32,
     pub(crate) histograms: u32,
     pub(crate) exemplars: u32,
     /// Remote write 1.0: the message was cut in two by its last bytes, unread.
@@ -29,6 +31,8 @@ pub(crate) struct Staging {
     series: Vec<Staged>,
     pub(crate) timestamps: Vec<i64>,
     pub(crate) values: Vec<f64>,
+    pub(crate) histograms: Vec<Histogram>,
+    histogram_parts: usize,
 }
 
 /// A series of the batch, placed or refused.
@@ -45,11 +49,19 @@ impl Staging {
         self.series.clear();
         self.timestamps.clear();
         self.values.clear();
+        self.histograms.clear();
+        self.histogram_parts = 0;
     }
 
     pub(crate) fn push_sample(&mut self, timestamp: i64, value: f64) {
         self.timestamps.push(timestamp);
         self.values.push(value);
+    }
+
+    pub(crate) fn push_histogram(&mut self, histogram: Histogram) -> Result<(), WriteError> {
+        count_parts(&mut self.histogram_parts, histogram.parts())?;
+        self.histograms.push(histogram);
+        Ok(())
     }
 
     /// Samples pushed since the last series was.
@@ -62,6 +74,8 @@ impl Staging {
         let end = self.samples_staged();
         self.timestamps.truncate(end);
         self.values.truncate(end);
+        let end = self.series.last().map_or(0, |s| s.histograms_end as usize);
+        self.histograms.truncate(end);
     }
 
     fn samples_staged(&self) -> usize {
@@ -71,6 +85,7 @@ impl Staging {
     /// Adds a series; the samples pushed since the last one are its own. True when the batch is full.
     pub(crate) fn push(&mut self, hash: u128, mut staged: Staged) -> bool {
         staged.samples_end = self.timestamps.len() as u32;
+        staged.histograms_end = self.histograms.len() as u32;
         self.hashes.push(hash);
         self.series.push(staged);
         self.series.len() == LOOKUP_BATCH
@@ -84,14 +99,16 @@ impl Staging {
         table: &mut IdentityTable,
         sorter: &mut Sorter<F>,
         mut labels: impl FnMut(u32, &mut Vec<u8>) -> Result<(), LabelsFault>,
-        mut whole: impl FnMut(&mut Staged, &mut Staging) -> Result<Option<u128>, WireError>,
+        mut whole: impl FnMut(&mut Staged, &mut Staging) -> Result<Option<u128>, WriteError>,
         mut placed: impl FnMut(&mut IdentityTable, Placed),
     ) -> Result<(), WriteError> {
         let mut entries = [0u32; LOOKUP_BATCH];
         table.resolve(&self.hashes, &mut entries);
-        let mut start = 0usize;
+        let (mut start, mut histograms_start) = (0usize, 0usize);
         for ((&staged, &hash), entry) in self.series.iter().zip(&self.hashes).zip(entries) {
             let end = staged.samples_end as usize;
+            let histograms_end = staged.histograms_end as usize;
+            let histograms = self.histograms.get(histograms_start..histograms_end);
             let mut staged = staged;
             let mut arrival = Arrival {
                 entry,
@@ -99,6 +116,7 @@ impl Staging {
                 origin: staged.origin,
                 timestamps: self.timestamps.get(start..end).unwrap_or_default(),
                 values: self.values.get(start..end).unwrap_or_default(),
+                histograms: histograms.unwrap_or_default(),
             };
             let mut reread = Staging::default();
             if staged.cut
@@ -114,6 +132,7 @@ impl Staging {
                     origin: staged.origin,
                     timestamps: &reread.timestamps,
                     values: &reread.values,
+                    histograms: &reread.histograms,
                 };
             }
             let entry = arrival.entry;
@@ -133,6 +152,7 @@ impl Staging {
                 },
             );
             start = end;
+            histograms_start = histograms_end;
         }
         self.clear();
         Ok(())

@@ -72,8 +72,12 @@ impl FakeShard {
                 generation,
             }));
         }
-        for (sample, series) in batch.series.iter().enumerate() {
-            let (timestamp, value) = (batch.timestamps[sample], batch.values[sample].to_bits());
+        let floats = batch.series.iter().enumerate();
+        let floats = floats.map(|(i, s)| (s, batch.timestamps[i], batch.values[i].to_bits()));
+        // Of a histogram the sum is kept.
+        let histograms = batch.histograms.iter();
+        let histograms = histograms.map(|h| (&h.series, h.timestamp, h.histogram.sum.to_bits()));
+        for (sample, (series, timestamp, value)) in floats.chain(histograms).enumerate() {
             let mut reject = |reason| {
                 outcome.rejections.push(Rejection {
                     sample: sample as u32,
@@ -226,6 +230,18 @@ fn sample_bytes(timestamp: i64, value: f64) -> Vec<u8> {
     let mut out = vec![0x09];
     out.extend_from_slice(&value.to_le_bytes());
     varint_field(&mut out, 2, timestamp as u64);
+    out
+}
+
+/// An integer histogram with one observation in one bucket, and what it says of its count.
+fn histogram_bytes(timestamp: i64, sum: f64, count: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    varint_field(&mut out, 1, count);
+    out.push(0x19);
+    out.extend_from_slice(&sum.to_le_bytes());
+    bytes_field(&mut out, 11, &[0x10, 0x01]);
+    bytes_field(&mut out, 12, &[0x02]);
+    varint_field(&mut out, 15, timestamp as u64);
     out
 }
 
@@ -567,37 +583,119 @@ fn v1_metadata_alone_is_accepted() {
 }
 
 #[test]
-fn native_histograms_are_refused_clearly() {
+fn histograms_that_are_not_valid_refuse_a_v1_request_and_leave_out_of_a_v2_one() {
     let receiver = Receiver::new(2);
-    let mut with_histograms = series_v1(UP, &[(NOW, 1.0)]);
-    bytes_field(&mut with_histograms, 4, &[0x18, 0x05]);
-    bytes_field(&mut with_histograms, 4, &[]);
-    let result = receiver.v1(&[with_histograms, series_v1(DOWN, &[(NOW, 1.0)])]);
-    let text = "native histograms are not supported yet: 2 histogram samples refused\n";
-    assert_eq!(answer(&result), (400, text));
-    assert_eq!(receiver.store.content().len(), 2, "floats are stored");
+    let bad = histogram_bytes(NOW, 1.0, 7);
+    let text = "1 observations found in buckets, but the Count field is 7: histogram's observation count should equal \
+                the number of observations found in the buckets (in absence of NaN)";
+    let mut series = series_v1(UP, &[(NOW - 1, 1.0)]);
+    bytes_field(&mut series, 4, &histogram_bytes(NOW, 1.0, 1));
+    bytes_field(&mut series, 4, &bad);
+    let result = receiver.v1(&[series_v1(DOWN, &[(NOW, 1.0)]), series]);
+    assert_eq!(answer(&result), (400, format!("{text}\n").as_str()));
+    assert_eq!(receiver.store.content().len(), 0, "nothing is stored");
+    assert_eq!((result.histograms_stored, result.samples_rejected), (0, 1));
+    // Of a series with bad labels nothing is looked at.
+    let mut nameless = series_v1(&[("job", "x")], &[]);
+    bytes_field(&mut nameless, 4, &bad);
+    assert_eq!(answer(&receiver.v1(&[nameless])), (204, ""));
 
     let mut body = BodyV2::new();
     body.add(UP, &[(NOW + 1, 1.0)]);
-    let refs = body.refs(DOWN);
+    let (down, alone) = (body.refs(DOWN), body.refs(&[("__name__", "alone")]));
     let mut rest = Vec::new();
-    bytes_field(&mut rest, 3, &[0x18, 0x05]);
-    let result = receiver.write(Version::V2, &body.raw(&refs, &rest).bytes());
+    bytes_field(&mut rest, 3, &bad);
+    body.raw(&alone, &rest);
+    bytes_field(&mut rest, 3, &histogram_bytes(NOW, 2.5, 1));
+    let result = receiver.write(Version::V2, &body.raw(&down, &rest).bytes());
+    let expected = format!(
+        "{text} for series {{__name__=\"alone\"}}\n{text} for series {{__name__=\"down\", job=\"b\"}}\n"
+    );
+    assert_eq!(answer(&result), (400, expected.as_str()));
+    let written = Written {
+        samples: 1,
+        histograms: 1,
+        exemplars: 0,
+    };
+    assert_eq!(result.response.written, written);
     assert_eq!(
-        answer(&result),
-        (
-            400,
-            "native histograms are not supported yet: 1 histogram samples refused\n"
-        )
+        receiver.store.content().len(),
+        2,
+        "no series without a sample"
     );
     assert_eq!(
-        result.response.written,
-        Written {
-            samples: 1,
-            histograms: 0,
-            exemplars: 0
-        }
+        receiver.samples(r#"{__name__="down", job="b"}"#),
+        [(NOW, 2.5)]
     );
+}
+
+#[test]
+fn stale_references_of_histograms_cost_a_round_and_no_sample() {
+    let receiver = Receiver::new(2);
+    for (step, version) in [Version::V1, Version::V2, Version::V1, Version::V2]
+        .into_iter()
+        .enumerate()
+    {
+        let at = NOW + step as i64 * 10;
+        let (first, second) = (histogram_bytes(at, 1.5, 1), histogram_bytes(at + 2, 2.5, 1));
+        let body = match version {
+            Version::V1 => {
+                let mut down = series_v1(DOWN, &[]);
+                bytes_field(&mut down, 4, &first);
+                bytes_field(&mut down, 4, &second);
+                // Floats go first within a batch.
+                let mut up_late = series_v1(UP, &[]);
+                bytes_field(&mut up_late, 4, &second);
+                body_v1(&[down, series_v1(UP, &[(at + 1, 7.0)]), up_late])
+            }
+            Version::V2 => {
+                let mut body = BodyV2::new();
+                let refs = body.refs(DOWN);
+                let mut rest = Vec::new();
+                bytes_field(&mut rest, 3, &first);
+                bytes_field(&mut rest, 3, &second);
+                body.raw(&refs, &rest);
+                body.add(UP, &[(at + 1, 7.0)]);
+                let refs = body.refs(UP);
+                let mut rest = Vec::new();
+                bytes_field(&mut rest, 3, &second);
+                body.raw(&refs, &rest).bytes()
+            }
+        };
+        let result = receiver.write(version, &body);
+        assert_eq!(answer(&result), (204, ""), "{version:?}");
+        assert_eq!((result.samples_stored, result.histograms_stored), (1, 3));
+        receiver.store.restart();
+    }
+    let steps = (0..4).map(|step| NOW + step * 10);
+    let down: Vec<_> = steps
+        .clone()
+        .flat_map(|t| [(t, 1.5), (t + 2, 2.5)])
+        .collect();
+    let up: Vec<_> = steps.flat_map(|t| [(t + 1, 7.0), (t + 2, 2.5)]).collect();
+    assert_eq!(receiver.samples(r#"{__name__="down", job="b"}"#), down);
+    assert_eq!(receiver.samples(r#"{__name__="up", job="a"}"#), up);
+}
+
+#[test]
+fn too_many_histograms_are_refused_before_they_fill_the_memory() {
+    let receiver = Receiver::new(1);
+    let mut series = series_v1(UP, &[]);
+    for _ in 0..crate::limits::HISTOGRAM_PARTS_PER_REQUEST_MAX / 32 + 1 {
+        bytes_field(&mut series, 4, &[]);
+    }
+    let result = receiver.v1(&[series]);
+    assert_eq!(result.response.status, 400);
+    assert!(result.response.body.starts_with("the native histograms"));
+    // Split over series that end in a sample, so that each is read twice.
+    let mut some = series_v1(UP, &[]);
+    for _ in 0..20_000 {
+        bytes_field(&mut some, 4, &[]);
+    }
+    some.extend(series_v1(&[], &[(NOW, 1.0)]));
+    let result = receiver.v1(&vec![some; 14]);
+    assert_eq!(result.response.status, 400);
+    assert!(result.response.body.starts_with("the native histograms"));
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 use super::WriteError;
 use super::batch::{FamilyMetadata, LabelsFault, Prepared, SeriesFault, Sorter};
+use super::histogram::histogram;
 use super::staging::{Placed, Staged, Staging};
 use super::wire::{BYTES, Reader, VARINT, WireError, lossy, sample};
 use crate::identity::{IdentityTable, LabelHasher};
@@ -27,7 +28,7 @@ pub(crate) fn decode<F: Fn(u64) -> usize>(
     let mut prepared = Prepared::default();
     let mut pairs = Vec::new();
     let mut labels = |origin: u32, out: &mut Vec<u8>| labels_at(body, origin, &mut pairs, out);
-    let mut whole = |staged: &mut Staged, reread: &mut Staging| -> Result<_, WireError> {
+    let mut whole = |staged: &mut Staged, reread: &mut Staging| -> Result<_, WriteError> {
         reread_cut(body, hasher, staged, reread)
     };
     let mut gathered = Vec::new();
@@ -72,7 +73,7 @@ pub(crate) fn decode<F: Fn(u64) -> usize>(
     staging.flush(table, &mut sorter, &mut labels, &mut whole, |_, p| {
         count(&mut prepared, &p);
     })?;
-    prepared.parts = sorter.finish();
+    sorter.finish(&mut prepared);
     Ok(prepared)
 }
 
@@ -94,7 +95,7 @@ fn reread_cut(
     hasher: &LabelHasher,
     staged: &mut Staged,
     reread: &mut Staging,
-) -> Result<Option<u128>, WireError> {
+) -> Result<Option<u128>, WriteError> {
     let message = Reader::starting_at(body, staged.origin as usize).bytes()?;
     let mut whole = Staged {
         origin: staged.origin,
@@ -152,13 +153,13 @@ fn cut_series(message: &[u8]) -> Option<(&[u8], i64, f64)> {
     Some((region, timestamp, value))
 }
 
-/// Any layout: samples go to `staging`; returns the label fields, in place or gathered.
+/// Any layout: samples and histograms go to `staging`; returns the label fields, in place or gathered.
 fn walk_series<'a>(
     message: &'a [u8],
     gathered: &'a mut Vec<u8>,
     staged: &mut Staged,
     staging: &mut Staging,
-) -> Result<&'a [u8], WireError> {
+) -> Result<&'a [u8], WriteError> {
     gathered.clear();
     // End of the label fields as long as nothing else came between them.
     let mut region_end = 0;
@@ -195,7 +196,7 @@ fn walk_series<'a>(
             }
             4 => {
                 tag.expect(BYTES, "Histograms")?;
-                well_formed(reader.bytes()?, "Histogram")?;
+                staging.push_histogram(histogram(reader.bytes()?)?)?;
                 staged.histograms += 1;
             }
             _ => reader.skip(tag)?,
@@ -264,7 +265,7 @@ pub(super) fn labels_at<'a>(
 }
 
 /// The hash under which the series message at `origin` is remembered.
-pub(super) fn hash_at(body: &[u8], origin: u32, hasher: &LabelHasher) -> Result<u128, WireError> {
+pub(super) fn hash_at(body: &[u8], origin: u32, hasher: &LabelHasher) -> Result<u128, WriteError> {
     let message = Reader::starting_at(body, origin as usize).bytes()?;
     let mut gathered = Vec::new();
     let mut staging = Staging::default();

@@ -7,6 +7,7 @@
 
 use super::WriteError;
 use super::batch::{FamilyMetadata, LabelsFault, Prepared, SeriesFault, Sorter};
+use super::histogram::histogram;
 use super::staging::{Placed, Staged, Staging};
 use super::v1::{metric_type, well_formed};
 use super::wire::{BYTES, Reader, VARINT, WireError, lossy, sample};
@@ -156,7 +157,7 @@ pub(crate) fn decode<F: Fn(u64) -> usize>(
         &mut placed,
     )?;
     let mut prepared = prepared.into_inner();
-    prepared.parts = sorter.finish();
+    sorter.finish(&mut prepared);
     Ok(prepared)
 }
 
@@ -258,13 +259,13 @@ fn account(
     });
 }
 
-/// Label references go to `references`, samples to `staging`, the rest is counted.
+/// Label references go to `references`, samples and histograms to `staging`, the rest is counted.
 fn walk_series(
     message: &[u8],
     references: &mut Vec<u32>,
     staged: &mut Staged,
     staging: &mut Staging,
-) -> Result<(), WireError> {
+) -> Result<(), WriteError> {
     references.clear();
     let mut reader = Reader::new(message);
     while let Some(tag) = reader.tag("TimeSeries")? {
@@ -277,7 +278,7 @@ fn walk_series(
             }
             3 => {
                 tag.expect(BYTES, "Histograms")?;
-                well_formed(reader.bytes()?, "Histogram")?;
+                staging.push_histogram(histogram(reader.bytes()?)?)?;
                 staged.histograms += 1;
             }
             4 => {

@@ -4,7 +4,9 @@
 //! hot line's ([`super::hot`]). The counter reset hint is set against the sample before, with the rules by which
 //! Prometheus begins a chunk (`tsdb/chunkenc`), so that queries need not compare again. Not here: compact encoding (blocks), validation (who sends them).
 
-use crate::model::{BucketSpan, CounterResetHint, FloatHistogram, TimestampMs};
+use crate::model::{
+    BucketSpan, CounterResetHint, FloatHistogram, TimestampMs, indexed_buckets as buckets,
+};
 use crate::shard_api::TimeRange;
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -125,20 +127,6 @@ fn shrinks(before: (&[BucketSpan], &[f64]), after: (&[BucketSpan], &[f64])) -> b
         let now = after.next_if(|(i, _)| *i == index).map_or(0.0, |(_, c)| c);
         now < count
     })
-}
-
-/// Index and count of each bucket, in the order of the spans.
-fn buckets<'a>(
-    spans: &'a [BucketSpan],
-    counts: &'a [f64],
-) -> impl Iterator<Item = (i64, f64)> + 'a {
-    let mut next = 0_i64;
-    let indexes = spans.iter().flat_map(move |span| {
-        let first = next + i64::from(span.offset);
-        next = first + i64::from(span.length);
-        first..next
-    });
-    indexes.zip(counts.iter().copied())
 }
 
 #[cfg(test)]

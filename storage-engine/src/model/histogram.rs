@@ -12,6 +12,8 @@ pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;
 pub const EXPONENTIAL_SCHEMA_MIN: i32 = -4;
 /// Finest exponential schema.
 pub const EXPONENTIAL_SCHEMA_MAX: i32 = 8;
+/// Finest exponential schema of other systems; those above [`EXPONENTIAL_SCHEMA_MAX`] are made coarser.
+pub const EXPONENTIAL_SCHEMA_MAX_RESERVED: i32 = 52;
 /// Whole numbers up to here are exact in a float; counts of integer histograms above it are rounded.
 const EXACT_COUNT_MAX: f64 = (1_u64 << 53) as f64;
 
@@ -303,6 +305,33 @@ impl FloatHistogram {
         Ok(())
     }
 
+    /// Makes a histogram of a schema above [`EXPONENTIAL_SCHEMA_MAX`] one of that schema: neighbouring buckets become one.
+    /// Others stay as they are.
+    pub fn limit_resolution(&mut self) -> Result<(), HistogramError> {
+        let finer = EXPONENTIAL_SCHEMA_MAX + 1..=EXPONENTIAL_SCHEMA_MAX_RESERVED;
+        if !finer.contains(&self.schema) || self.is_stale() {
+            return Ok(());
+        }
+        let halvings = self.schema - EXPONENTIAL_SCHEMA_MAX;
+        for (part, spans, buckets) in [
+            (
+                "positive side",
+                &mut self.positive_spans,
+                &mut self.positive_buckets,
+            ),
+            (
+                "negative side",
+                &mut self.negative_spans,
+                &mut self.negative_buckets,
+            ),
+        ] {
+            check_spans(part, spans, buckets.len())?;
+            (*spans, *buckets) = merge_buckets(spans, buckets, halvings);
+        }
+        self.schema = EXPONENTIAL_SCHEMA_MAX;
+        Ok(())
+    }
+
     fn check_count(&self, buckets: f64) -> Result<(), HistogramError> {
         let count = self.count;
         if buckets.max(count) > EXACT_COUNT_MAX
@@ -371,6 +400,51 @@ impl FloatHistogram {
     }
 }
 
+/// Index and count of each bucket, in the order of the spans.
+pub(crate) fn indexed_buckets<'a>(
+    spans: &'a [BucketSpan],
+    counts: &'a [f64],
+) -> impl Iterator<Item = (i64, f64)> + 'a {
+    let mut next = 0_i64;
+    let indexes = spans.iter().flat_map(move |span| {
+        let first = next + i64::from(span.offset);
+        next = first + i64::from(span.length);
+        first..next
+    });
+    indexes.zip(counts.iter().copied())
+}
+
+/// Buckets of a schema that is lower by `halvings`: index `i` becomes `ceil(i / 2^halvings)`.
+fn merge_buckets(
+    spans: &[BucketSpan],
+    counts: &[f64],
+    halvings: i32,
+) -> (Vec<BucketSpan>, Vec<f64>) {
+    let mut merged: (Vec<BucketSpan>, Vec<f64>) = Default::default();
+    // Index behind the newest bucket.
+    let mut end = 0_i64;
+    for (index, count) in indexed_buckets(spans, counts) {
+        let index = ((index - 1) >> halvings) + 1;
+        match (merged.1.last_mut(), merged.0.last_mut()) {
+            (Some(last), _) if index + 1 == end => *last += count,
+            (Some(_), Some(span)) if index == end => {
+                span.length += 1;
+                merged.1.push(count);
+                end += 1;
+            }
+            _ => {
+                merged.0.push(BucketSpan {
+                    offset: (index - end) as i32,
+                    length: 1,
+                });
+                merged.1.push(count);
+                end = index + 1;
+            }
+        }
+    }
+    merged
+}
+
 fn check_spans(
     part: &'static str,
     spans: &[BucketSpan],
@@ -412,3 +486,6 @@ fn check_buckets(side: &'static str, buckets: &[f64]) -> Result<f64, HistogramEr
     }
     Ok(sum)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,9 +8,10 @@ mod matcher;
 mod re2;
 mod sample;
 
+pub(crate) use histogram::indexed_buckets;
 pub use histogram::{
     BucketSpan, CUSTOM_BUCKETS_SCHEMA, CounterResetHint, EXPONENTIAL_SCHEMA_MAX,
-    EXPONENTIAL_SCHEMA_MIN, FloatHistogram, HistogramError,
+    EXPONENTIAL_SCHEMA_MAX_RESERVED, EXPONENTIAL_SCHEMA_MIN, FloatHistogram, HistogramError,
 };
 pub use labels::{LabelIter, Labels, LabelsBuilder, LabelsError, METRIC_NAME, hash_without};
 pub(crate) use matcher::ValueTest;

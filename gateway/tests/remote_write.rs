@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::proto::{request_v2, series_v1, snappy, varint};
+use support::proto::{bytes, request_v2, series_v1, snappy, varint};
 use support::{Ferula, V1, V2, now_ms};
 
 const NO_SCRAPE: &str = "global: {}\n";
@@ -216,4 +216,89 @@ fn bad_input_is_refused_and_harms_nothing() {
         status => assert_eq!((status, stored), (400, serde_json::json!([]))),
     }
     assert_eq!(ferula.post("/api/v1/write", V1, &sane).status, 204);
+}
+
+/// An integer histogram with `count` observations in the bucket up to 1, or with a count that does not fit them.
+fn histogram(count: u64, claimed: u64, at: i64) -> Vec<u8> {
+    let mut out = vec![0x08];
+    varint(&mut out, claimed);
+    out.push(0x19);
+    out.extend_from_slice(&2.5_f64.to_le_bytes());
+    bytes(&mut out, 11, &[0x10, 0x01]);
+    let mut delta = Vec::new();
+    varint(&mut delta, count << 1);
+    bytes(&mut out, 12, &delta);
+    out.push(15 << 3);
+    varint(&mut out, at as u64);
+    out
+}
+
+#[test]
+fn native_histograms_are_stored_and_survive_a_kill() {
+    let directory = tempfile::tempdir().unwrap();
+    let ferula = server(directory.path());
+    let now = now_ms();
+    let v1 = |name: &[u8], message: &[u8]| {
+        let (mut label, mut row, mut out) = (Vec::new(), Vec::new(), Vec::new());
+        bytes(&mut label, 1, b"__name__");
+        bytes(&mut label, 2, name);
+        bytes(&mut row, 1, &label);
+        bytes(&mut row, 4, message);
+        bytes(&mut out, 1, &row);
+        snappy(&out)
+    };
+    let answer = ferula.post("/api/v1/write", V1, &v1(b"first", &histogram(3, 3, now)));
+    assert_eq!((answer.status, answer.text()), (204, String::new()));
+    let answer = ferula.post("/api/v1/write", V1, &v1(b"bad", &histogram(3, 4, now)));
+    assert_eq!(answer.status, 400);
+    let text = answer.text();
+    let expected = "3 observations found in buckets, but the Count field is 4: ";
+    assert!(text.starts_with(expected), "{text}");
+    let mut body = Vec::new();
+    for symbol in ["", "__name__", "second"] {
+        bytes(&mut body, 4, symbol.as_bytes());
+    }
+    let mut row = Vec::new();
+    bytes(&mut row, 1, &[1, 2]);
+    bytes(&mut row, 3, &histogram(7, 7, now));
+    bytes(&mut row, 3, &histogram(9, 9, now + 1));
+    bytes(&mut body, 5, &row);
+    let answer = ferula.post("/api/v1/write", V2, &snappy(&body));
+    assert_eq!(answer.status, 204, "{}", answer.text());
+    let written = |header| answer.header(header).map(str::to_owned);
+    assert_eq!(
+        (
+            written("x-prometheus-remote-write-samples-written").as_deref(),
+            written("x-prometheus-remote-write-histograms-written").as_deref()
+        ),
+        (Some("0"), Some("2"))
+    );
+    let check = |ferula: &Ferula| {
+        let path =
+            "/api/v1/label/__name__/values?match[]=%7B__name__%3D~%22first%7Csecond%7Cbad%22%7D";
+        let names = ferula.get(path).json();
+        assert_eq!(names["data"], serde_json::json!(["first", "second"]));
+        ferula.eventually("the memory of histograms", |ferula| {
+            let metrics = ferula.get("/metrics").text();
+            let mut lines = metrics.lines();
+            let bytes =
+                lines.find_map(|l| l.strip_prefix("ferula_memory_bytes{part=\"histograms\"} "));
+            bytes.is_some_and(|bytes| bytes.parse::<f64>().unwrap() > 500.0)
+        });
+    };
+    check(&ferula);
+    let metrics = ferula.get("/metrics").text();
+    assert!(
+        metrics.contains("\nferula_remote_write_histograms_total 3\n"),
+        "{metrics}"
+    );
+    ferula.kill();
+    let ferula = Ferula::start(directory.path(), &[]);
+    check(&ferula);
+    // What is stored counts after the restart: the same again is no error, another value at its time is one.
+    let answer = ferula.post("/api/v1/write", V1, &v1(b"first", &histogram(3, 3, now)));
+    assert_eq!(answer.status, 204);
+    let answer = ferula.post("/api/v1/write", V1, &v1(b"first", &histogram(4, 4, now)));
+    assert_eq!(answer.text(), "duplicate sample for timestamp\n");
+    assert_eq!(ferula.terminate(), Some(0));
 }

@@ -6,8 +6,11 @@ use ferula_ingest::limits::REMOTE_WRITE_BODY_BYTES_MAX;
 use ferula_ingest::remote_write::{RawRequest, Version, WriteReceiver, WriteResult};
 use std::cell::RefCell;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use storage_engine::model::{Matcher, SampleColumns};
+use storage_engine::model::{
+    BucketSpan, CounterResetHint, FloatHistogram, Matcher, STALE_NAN_BITS, SampleColumns,
+};
 use storage_engine::shard::{Action, Event, Shard, ShardConfig};
 use storage_engine::shard_api::{AppendBatch, AppendError, AppendMode, AppendOutcome, TimeRange};
 
@@ -42,6 +45,25 @@ impl Shards {
                 let mut columns = SampleColumns::default();
                 reader.read(series, all, &mut columns);
                 found.extend(columns.timestamps.into_iter().zip(columns.values));
+            }
+        }
+        found
+    }
+}
+
+impl Shards {
+    /// Histograms of the one series that has this metric name.
+    fn histograms(&self, name: &str) -> Vec<(i64, Arc<FloatHistogram>)> {
+        let all = TimeRange {
+            min: i64::MIN,
+            max: i64::MAX,
+        };
+        let mut found = Vec::new();
+        for shard in &self.0 {
+            let shard = shard.borrow();
+            let reader = shard.reader();
+            for series in reader.select(&[Matcher::equal("__name__", name)], all) {
+                reader.read_histograms(series, all, &mut found);
             }
         }
         found
@@ -281,4 +303,289 @@ fn bad_bodies_are_answered_400_and_store_nothing() {
             .status,
         204
     );
+}
+
+/// Fields of a histogram message, as the wire has them.
+#[derive(Default)]
+struct Message(Vec<u8>);
+
+impl Message {
+    fn varint(mut self, number: u8, value: u64) -> Self {
+        self.0.extend(varint(u64::from(number) << 3));
+        self.0.extend(varint(value));
+        self
+    }
+
+    fn zigzag(self, number: u8, value: i64) -> Self {
+        self.varint(number, zigzag(value))
+    }
+
+    fn double(mut self, number: u8, value: f64) -> Self {
+        self.0.extend(varint(u64::from(number) << 3 | 1));
+        self.0.extend(value.to_le_bytes());
+        self
+    }
+
+    fn bytes(mut self, number: u8, bytes: &[u8]) -> Self {
+        self.0.extend(varint(u64::from(number) << 3 | 2));
+        self.0.extend(varint(bytes.len() as u64));
+        self.0.extend(bytes);
+        self
+    }
+
+    fn span(self, number: u8, offset: i64, length: u64) -> Self {
+        let span = Message::default().zigzag(1, offset).varint(2, length);
+        self.bytes(number, &span.0)
+    }
+
+    fn deltas(self, number: u8, deltas: &[i64]) -> Self {
+        let packed: Vec<u8> = deltas.iter().flat_map(|d| varint(zigzag(*d))).collect();
+        self.bytes(number, &packed)
+    }
+
+    fn doubles(self, number: u8, values: &[f64]) -> Self {
+        let packed: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.bytes(number, &packed)
+    }
+}
+
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+    out
+}
+
+fn zigzag(value: i64) -> u64 {
+    (value << 1 ^ value >> 63) as u64
+}
+
+/// One series `m` with these histogram messages, then float samples.
+fn histogram_body(version: Version, histograms: &[Message], samples: &[(i64, f64)]) -> Vec<u8> {
+    let mut series = Vec::new();
+    let mut out = Vec::new();
+    let number = match version {
+        Version::V1 => {
+            let mut label = Vec::new();
+            field(&mut label, 1, b"__name__");
+            field(&mut label, 2, b"m");
+            field(&mut series, 1, &label);
+            4
+        }
+        Version::V2 => {
+            for symbol in ["", "__name__", "m"] {
+                field(&mut out, 4, symbol.as_bytes());
+            }
+            field(&mut series, 1, &[1, 2]);
+            3
+        }
+    };
+    for message in histograms {
+        field(&mut series, number, &message.0);
+    }
+    for (timestamp, value) in samples {
+        field(&mut series, 2, &sample(*timestamp, *value));
+    }
+    field(&mut out, if number == 4 { 1 } else { 5 }, &series);
+    snap::raw::Encoder::new()
+        .compress_vec(&out)
+        .expect("a small body compresses")
+}
+
+fn spans(all: &[(i32, u32)]) -> Vec<BucketSpan> {
+    all.iter()
+        .map(|&(offset, length)| BucketSpan { offset, length })
+        .collect()
+}
+
+/// Messages and what they mean: integers, floats, custom buckets, a finer schema.
+fn flavours() -> Vec<(Message, FloatHistogram)> {
+    let integer = Message::default()
+        .varint(1, 14)
+        .double(3, -7.25)
+        .zigzag(4, 3)
+        .double(5, 0.001)
+        .varint(6, 2)
+        .span(8, -2, 1)
+        .deltas(9, &[3])
+        .span(11, 0, 2)
+        .span(11, 4, 1)
+        // One packed, one by itself: both ways are allowed.
+        .deltas(12, &[2, 1])
+        .zigzag(12, 1)
+        .varint(14, 2)
+        .varint(15, NOW as u64);
+    let integer_value = FloatHistogram {
+        // The first of its series: nothing is before it.
+        counter_reset_hint: CounterResetHint::Unknown,
+        schema: 3,
+        zero_threshold: 0.001,
+        zero_count: 2.0,
+        count: 14.0,
+        sum: -7.25,
+        positive_spans: spans(&[(0, 2), (4, 1)]),
+        negative_spans: spans(&[(-2, 1)]),
+        positive_buckets: vec![2.0, 3.0, 4.0],
+        negative_buckets: vec![3.0],
+        custom_values: Vec::new(),
+        integer: true,
+    };
+    let float = Message::default()
+        .double(2, 5.5)
+        .double(3, f64::NAN)
+        .zigzag(4, -4)
+        .double(7, 0.5)
+        .span(8, 7, 2)
+        .doubles(10, &[0.25, 4.75])
+        .varint(14, 3)
+        .varint(15, NOW as u64 + 10);
+    let float_value = FloatHistogram {
+        counter_reset_hint: CounterResetHint::Gauge,
+        schema: -4,
+        zero_count: 0.5,
+        count: 5.5,
+        sum: f64::NAN,
+        negative_spans: spans(&[(7, 2)]),
+        negative_buckets: vec![0.25, 4.75],
+        ..FloatHistogram::default()
+    };
+    let custom = Message::default()
+        .varint(1, 6)
+        .double(3, 9.0)
+        .zigzag(4, -53)
+        .span(11, 1, 2)
+        .deltas(12, &[4, -2])
+        .doubles(16, &[0.5, 2.5])
+        .varint(15, NOW as u64 + 20);
+    let custom_value = FloatHistogram {
+        schema: -53,
+        count: 6.0,
+        sum: 9.0,
+        positive_spans: spans(&[(1, 2)]),
+        positive_buckets: vec![4.0, 2.0],
+        custom_values: vec![0.5, 2.5],
+        integer: true,
+        ..FloatHistogram::default()
+    };
+    let fine = Message::default()
+        .varint(1, 3)
+        .zigzag(4, 9)
+        .span(11, 1, 2)
+        .deltas(12, &[1, 1])
+        .varint(15, NOW as u64 + 30);
+    let fine_value = FloatHistogram {
+        counter_reset_hint: CounterResetHint::CounterReset,
+        schema: 8,
+        count: 3.0,
+        positive_spans: spans(&[(1, 1)]),
+        positive_buckets: vec![3.0],
+        integer: true,
+        ..FloatHistogram::default()
+    };
+    vec![
+        (integer, integer_value),
+        (float, float_value),
+        (custom, custom_value),
+        (fine, fine_value),
+    ]
+}
+
+#[test]
+fn native_histograms_arrive_whole() {
+    for version in [Version::V1, Version::V2] {
+        let shards = Shards::new(3, 100);
+        let receiver = WriteReceiver::new(5);
+        let (messages, values): (Vec<_>, Vec<_>) = flavours().into_iter().unzip();
+        let body = histogram_body(version, &messages, &[]);
+        let newest_again = histogram_body(version, &messages[3..], &[]);
+        for (body, count, added) in [(body, 4, 1), (newest_again, 1, 0)] {
+            let result = receive(&receiver, &shards, version, &body);
+            assert_eq!(result.response.status, 204, "{}", result.response.body);
+            assert_eq!(
+                (result.samples_stored, result.histograms_stored),
+                (0, count)
+            );
+            assert_eq!(result.series_added, added);
+            let written = result.response.written.histograms;
+            assert_eq!(written, if version == Version::V2 { count } else { 0 });
+        }
+        let found = shards.histograms("m");
+        assert_eq!(found.len(), 4);
+        for ((i, (timestamp, got)), expected) in found.iter().enumerate().zip(&values) {
+            assert_eq!(*timestamp, NOW + 10 * i as i64);
+            assert!(got.same_bits(expected), "{got:?} is not {expected:?}");
+            assert_eq!(got.counter_reset_hint, expected.counter_reset_hint);
+        }
+        assert!(shards.samples("m").is_empty());
+    }
+}
+
+#[test]
+fn floats_and_histograms_of_a_series_share_one_order() {
+    for version in [Version::V1, Version::V2] {
+        let shards = Shards::new(2, 100);
+        let receiver = WriteReceiver::new(5);
+        let write = |histograms: &[Message], samples: &[(i64, f64)]| {
+            let body = histogram_body(version, histograms, samples);
+            let result = receive(&receiver, &shards, version, &body);
+            (result.response.status, result.response.body)
+        };
+        let at = |t: i64| {
+            Message::default()
+                .varint(1, 1)
+                .varint(6, 1)
+                .varint(15, t as u64)
+        };
+        assert_eq!(write(&[at(NOW)], &[]).0, 204);
+        let text = |reason: &str| match version {
+            Version::V1 => (400, format!("{reason}\n")),
+            Version::V2 => (400, format!("{reason} for series {{__name__=\"m\"}}\n")),
+        };
+        let (duplicate, order) = ("duplicate sample for timestamp", "out of order sample");
+        assert_eq!(write(&[], &[(NOW, 1.0)]), text(duplicate));
+        assert_eq!(write(&[], &[(NOW - 1, 1.0)]), text(order));
+        assert_eq!(write(&[at(NOW - 1)], &[]), text(order));
+        assert_eq!(write(&[], &[(NOW + 10, 1.0)]).0, 204);
+        assert_eq!(write(&[at(NOW + 10)], &[]), text(duplicate));
+        let far = "out of bounds: timestamp is too far in the future";
+        assert_eq!(write(&[at(NOW + 600_001)], &[]), text(far));
+        // A series of histograms ends with a histogram, however its sender says that it has ended.
+        assert_eq!(write(&[at(NOW + 20)], &[]).0, 204);
+        let stale = f64::from_bits(STALE_NAN_BITS);
+        assert_eq!(write(&[], &[(NOW + 30, stale)]).0, 204);
+        assert_eq!(write(&[], &[(NOW + 30, stale)]).0, 204);
+        let marker = at(NOW + 40).double(3, stale);
+        assert_eq!(write(&[marker], &[]).0, 204);
+        let found = shards.histograms("m").into_iter();
+        let found: Vec<_> = found.map(|(t, h)| (t - NOW, h.is_stale())).collect();
+        assert_eq!(found, [(0, false), (20, false), (30, true), (40, true)]);
+        assert_eq!(shards.samples("m"), [(NOW + 10, 1.0)]);
+    }
+}
+
+#[test]
+fn damaged_histograms_are_answered_and_never_stored_wrong() {
+    let shards = Shards::new(1, 100);
+    let receiver = WriteReceiver::new(5);
+    let mut seed = 77_u64;
+    let messages: Vec<_> = flavours().into_iter().map(|(message, _)| message).collect();
+    for round in 0..3000 {
+        let original = &messages[round % messages.len()].0;
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let mut bytes = original.clone();
+        let at = (seed >> 33) as usize % bytes.len();
+        bytes[at] ^= 1 << (seed >> 60 & 7);
+        bytes.truncate(bytes.len() - (seed >> 20) as usize % 3);
+        for version in [Version::V1, Version::V2] {
+            let body = histogram_body(version, &[Message(bytes.clone())], &[]);
+            let status = receive(&receiver, &shards, version, &body).response.status;
+            assert!(status == 204 || status == 400, "{status}");
+        }
+    }
+    for (_, histogram) in shards.histograms("m") {
+        assert_eq!(histogram.validate(), Ok(()));
+    }
 }

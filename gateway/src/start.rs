@@ -94,6 +94,8 @@ async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
         .flatten()
         .next()
         .and_then(|l| l.local_addr().ok());
+    // The watch begins before the file is read, so that no change falls between the two.
+    let watched = AutoReload::new(&flags);
     let config = load(&flags, address)?;
     let store = Arc::new(Store::open(store_options(&flags))?);
     tracing::info!(
@@ -132,9 +134,9 @@ async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
         apply(&app, &services, config);
         app.set_ready();
         tracing::info!("Server is ready to receive web requests.");
-        announce(address);
+        announce(address, &app.flags().route_prefix);
     }
-    control(&app, &services, address, reloads, &mut signals).await;
+    control(&app, &services, address, reloads, watched, &mut signals).await;
     stop(&services, threads, &mut signals).await;
     Ok(())
 }
@@ -146,7 +148,7 @@ fn load(flags: &Flags, address: Option<SocketAddr>) -> Result<Config, StartError
             path: path.display().to_string(),
             reason: error.to_string(),
         }),
-        (None, Some(address)) => Ok(Config::built_in_at(address)),
+        (None, Some(address)) => Ok(Config::built_in_at(address, &flags.route_prefix)),
         (None, None) => Ok(Config::built_in(flags)),
     }
 }
@@ -246,9 +248,14 @@ fn apply(app: &App, services: &Services, config: Config) {
         .store(Arc::new(engine(app.flags(), &config)));
     services.config_yaml.store(Arc::new(config.to_yaml()));
     let external_labels = config.external_labels();
-    services
-        .scrape
-        .apply(config.scrape_configs(), &external_labels);
+    let mut jobs = config.scrape_configs();
+    if app.flags().has_feature("extra-scrape-metrics") {
+        // The switch of older start scripts; the file has `extra_scrape_metrics` for single jobs.
+        for job in &mut jobs {
+            job.extra_scrape_metrics = true;
+        }
+    }
+    services.scrape.apply(jobs, &external_labels);
     app.reload_state().succeeded(crate::api::query::now_ms());
     tracing::info!("Completed loading of configuration file");
 }
@@ -341,7 +348,7 @@ fn random_seed() -> u64 {
     clippy::print_stdout,
     reason = "the one line for a person who started it by hand"
 )]
-fn announce(address: Option<SocketAddr>) {
+fn announce(address: Option<SocketAddr>, route_prefix: &str) {
     let Some(address) = address else { return };
     let host = if address.ip().is_unspecified() {
         "localhost".to_owned()
@@ -352,7 +359,7 @@ fn announce(address: Option<SocketAddr>) {
         }
     };
     println!(
-        "Listening on {address}, open http://{host}:{}",
+        "Listening on {address}, open http://{host}:{}{route_prefix}",
         address.port()
     );
     let _ = std::io::stdout().flush();
@@ -364,10 +371,10 @@ async fn control(
     services: &Services,
     address: Option<SocketAddr>,
     mut reloads: mpsc::Receiver<ReloadRequest>,
+    mut watched: AutoReload,
     signals: &mut Signals,
 ) {
     let mut shutdown = app.shutdown_signal();
-    let mut watched = AutoReload::new(app.flags());
     while !app.is_stopping() {
         tokio::select! {
             _ = shutdown.wait_for(|stop| *stop) => break,

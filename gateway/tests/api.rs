@@ -95,7 +95,7 @@ fn mistakes_get_prometheuss_texts() {
             "/api/v1/query?query=up&time=x",
             400,
             "bad_data",
-            "invalid parameter \"time\": Invalid time value for 'time': cannot parse \"x\" to a valid timestamp",
+            "invalid parameter \"time\": invalid time value for 'time': cannot parse \"x\" to a valid timestamp",
         ),
         (
             "/api/v1/query_range?query=up&start=1&end=0&step=1",
@@ -247,7 +247,7 @@ fn metadata_and_status_answer() {
         "GET /api/v1/labels HTTP/1.1\r\nhost: x\r\nconnection: close\r\norigin: http://g\r\n\r\n",
         b"",
     );
-    assert_eq!(cors.header("access-control-allow-origin"), Some("*"));
+    assert_eq!(cors.header("access-control-allow-origin"), Some("http://g"));
 }
 
 #[test]

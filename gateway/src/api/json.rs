@@ -88,6 +88,15 @@ pub(super) fn push_histogram_sample(out: &mut String, ms: i64, histogram: &Float
     out.push_str("}]");
 }
 
+/// `[ts,"value"]` of a scalar, which Prometheus writes without exponent.
+pub(super) fn push_scalar(out: &mut String, ms: i64, value: f64) {
+    out.push('[');
+    push_timestamp(out, ms);
+    out.push_str(",\"");
+    query_engine::number_text::format_plain(value, out);
+    out.push_str("\"]");
+}
+
 /// `["a","b"]`.
 pub(super) fn string_list<S: AsRef<str>>(items: impl IntoIterator<Item = S>) -> String {
     let mut out = String::from("[");

@@ -1,7 +1,7 @@
 //! `labels`, `label/<name>/values`, `series`.
 
 use super::json::{push_labels, string_list};
-use super::params::{TIME_MAX_MS, TIME_MIN_MS, limit_param, matchers_param, time_param};
+use super::params::{TIME_MAX_MS, TIME_MIN_MS, go_quote, limit_param, matchers_param, time_param};
 use super::query::form_of;
 use crate::http::request::{Form, Request};
 use crate::http::respond::{ApiData, ApiError, ErrorType};
@@ -45,7 +45,7 @@ fn data(json: String, truncated: bool) -> ApiData {
 
 /// `/api/v1/labels`.
 pub async fn names(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData, ApiError> {
-    let form = form_of(&mut request).await?;
+    let form = whole(form_of(&mut request).await?)?;
     let asked = asked(&form, ApiError::bad_data)?;
     let names = metadata::label_names(&*worker.services.store, &asked)
         .await
@@ -55,16 +55,16 @@ pub async fn names(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData,
 
 /// `/api/v1/label/<name>/values`.
 pub async fn values(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData, ApiError> {
+    let invalid = |name: &[u8]| ApiError::bad_data(format!("invalid label name: {}", quoted(name)));
     let raw = request.path_value("name").to_owned();
+    let raw = String::from_utf8(raw).map_err(|e| invalid(e.as_bytes()))?;
     let name = if raw.starts_with("U__") {
         unescape(&raw).unwrap_or(raw)
     } else {
         raw
     };
     if name.is_empty() {
-        return Err(ApiError::bad_data(format!(
-            "invalid label name: \"{name}\""
-        )));
+        return Err(invalid(name.as_bytes()));
     }
     let form = form_of(&mut request).await?;
     let asked = asked(&form, ApiError::bad_data)?;
@@ -72,6 +72,30 @@ pub async fn values(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData
         .await
         .map_err(execution)?;
     Ok(data(string_list(&values.items), values.truncated))
+}
+
+/// The bytes as Go's `%q` shows them: what is no UTF-8 as `\\x` and two hex digits.
+fn quoted(bytes: &[u8]) -> String {
+    let mut out = String::from("\"");
+    for chunk in bytes.utf8_chunks() {
+        let text = go_quote(chunk.valid());
+        out.push_str(&text[1..text.len() - 1]);
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// A form all of whose pairs could be read.
+fn whole(form: Form) -> Result<Form, ApiError> {
+    match form.fault() {
+        None => Ok(form),
+        Some(fault) => Err(ApiError::bad_data(format!(
+            "error parsing form values: {fault}"
+        ))),
+    }
 }
 
 /// Undoes the `values` escaping of names: `U__a_2E_b` is `a.b`, `__` is `_`. `None` when it is not well-formed.
@@ -96,7 +120,7 @@ fn unescape(escaped: &str) -> Option<String> {
 
 /// `/api/v1/series`.
 pub async fn series(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData, ApiError> {
-    let form = form_of(&mut request).await?;
+    let form = whole(form_of(&mut request).await?)?;
     if !form.has("match[]") {
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
@@ -113,6 +137,22 @@ pub async fn series(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData
     }
     json.push(']');
     Ok(data(json, all.truncated))
+}
+
+/// `/api/v1/query_exemplars`: the query is checked; there are no exemplars, since this version stores none.
+pub async fn no_exemplars(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData, ApiError> {
+    let form = form_of(&mut request).await?;
+    let start = time_param(&form, "start", TIME_MIN_MS)?;
+    let end = time_param(&form, "end", TIME_MAX_MS)?;
+    if end < start {
+        return Err(ApiError::bad_data(
+            "end timestamp must not be before start timestamp",
+        ));
+    }
+    let engine = worker.services.engine.load();
+    query_engine::parse::parse(form.value("query"), &engine.options().parser)
+        .map_err(|e| ApiError::bad_data(e.to_string()))?;
+    Ok(ApiData::json("[]".to_owned()))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! `http::router` has the table that leads here.
 
 mod cardinality;
+pub mod features;
 mod json;
 pub mod labels;
 pub mod lifecycle;

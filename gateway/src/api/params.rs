@@ -3,6 +3,7 @@
 use crate::http::request::Form;
 use crate::http::respond::ApiError;
 use query_engine::parse::parse_metric_selector;
+use std::num::{IntErrorKind, ParseIntError};
 use storage_engine::model::Matcher;
 
 /// Earliest time a request may name, as Prometheus's `MinTime` (milliseconds).
@@ -20,8 +21,11 @@ fn parse_float(text: &str) -> Option<f64> {
         .bytes()
         .next()
         .is_some_and(|b| b.is_ascii_digit() || matches!(b, b'.' | b'i' | b'I' | b'n' | b'N'));
+    // A number too large for a float is none; `Inf` written out is one.
+    let in_range =
+        |value: &f64| value.is_finite() || !unsigned.contains(|c: char| c.is_ascii_digit());
     if starts_like_number {
-        text.parse().ok()
+        text.parse().ok().filter(in_range)
     } else {
         None
     }
@@ -36,8 +40,8 @@ pub fn parse_time(text: &str) -> Result<i64, String> {
             .saturating_mul(1000)
             .saturating_add(fraction_ms as i64));
     }
-    if let Ok(time) = text.parse::<jiff::Timestamp>()
-        && text.len() >= 20
+    if is_rfc3339(text)
+        && let Ok(time) = text.replacen(',', ".", 1).parse::<jiff::Timestamp>()
     {
         return Ok(time.as_millisecond());
     }
@@ -51,8 +55,39 @@ pub fn parse_time(text: &str) -> Result<i64, String> {
     }
 }
 
+/// Exactly the layout that Go's RFC 3339 parser takes: capital `T` and `Z`, seconds below 60, an offset with a colon.
+fn is_rfc3339(text: &str) -> bool {
+    let shape = |pattern: &[u8], bytes: &[u8]| {
+        pattern.len() == bytes.len()
+            && pattern.iter().zip(bytes).all(|(p, b)| match p {
+                b'0' => b.is_ascii_digit(),
+                p => p == b,
+            })
+    };
+    let bytes = text.as_bytes();
+    let Some((head, mut tail)) = bytes.split_at_checked(19) else {
+        return false;
+    };
+    if !shape(b"0000-00-00T00:00:00", head) || head[17] > b'5' {
+        return false;
+    }
+    if let [b'.' | b',', fraction @ ..] = tail {
+        let digits = fraction.iter().take_while(|b| b.is_ascii_digit()).count();
+        if digits == 0 {
+            return false;
+        }
+        tail = &fraction[digits..];
+    }
+    tail == b"Z" || shape(b"+00:00", tail) || shape(b"-00:00", tail)
+}
+
 /// A duration as float seconds or in Prometheus's notation; milliseconds.
 pub fn parse_duration(text: &str) -> Result<i64, String> {
+    parse_duration_ns(text).map(|ns| ns / 1_000_000)
+}
+
+/// As [`parse_duration`], in nanoseconds, which is how Prometheus holds it.
+pub fn parse_duration_ns(text: &str) -> Result<i64, String> {
     if let Some(seconds) = parse_float(text) {
         let nanos = seconds * 1e9;
         if nanos > i64::MAX as f64 || nanos < i64::MIN as f64 {
@@ -61,9 +96,10 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
                 "cannot parse {quoted} to a valid duration. It overflows int64"
             ));
         }
-        return Ok((nanos / 1e6) as i64);
+        return Ok(nanos as i64);
     }
     crate::config::parse_duration_ms(text)
+        .map(|ms| ms.saturating_mul(1_000_000))
         .map_err(|_| format!("cannot parse {} to a valid duration", go_quote(text)))
 }
 
@@ -81,7 +117,7 @@ pub fn time_param(form: &Form, name: &str, default: i64) -> Result<i64, ApiError
     match form.value(name) {
         "" => Ok(default),
         text => parse_time(text).map_err(|e| {
-            ApiError::parameter(name, format!("Invalid time value for '{name}': {e}"))
+            ApiError::parameter(name, format!("invalid time value for '{name}': {e}"))
         }),
     }
 }
@@ -92,14 +128,14 @@ pub fn limit_param(form: &Form) -> Result<usize, ApiError> {
     if text.is_empty() {
         return Ok(0);
     }
-    let invalid = || {
+    let limit: i64 = text.parse().map_err(|error: ParseIntError| {
+        let reason = match error.kind() {
+            IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+            _ => "invalid syntax",
+        };
         let quoted = go_quote(text);
-        ApiError::parameter(
-            "limit",
-            format!("strconv.Atoi: parsing {quoted}: invalid syntax"),
-        )
-    };
-    let limit: i64 = text.parse().map_err(|_| invalid())?;
+        ApiError::parameter("limit", format!("strconv.Atoi: parsing {quoted}: {reason}"))
+    })?;
     usize::try_from(limit).map_err(|_| ApiError::parameter("limit", "limit must be non-negative"))
 }
 
@@ -138,6 +174,17 @@ mod tests {
             Err("cannot parse \"foo\" to a valid timestamp".into())
         );
         assert!(parse_time("").is_err());
+        for refused in [
+            "2015-07-01 20:10:51Z",
+            "2015-07-01t20:10:51z",
+            "2015-07-01T20:10:60Z",
+            "2015-07-01T20:10:51.Z",
+            "2015-07-01T20:10:51+0200",
+            "1e400",
+        ] {
+            assert!(parse_time(refused).is_err(), "{refused}");
+        }
+        assert_eq!(parse_time("2015-07-01T20:10:51,5Z"), Ok(1_435_781_451_500));
     }
 
     #[test]

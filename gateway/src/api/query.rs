@@ -1,7 +1,7 @@
 //! `query`, `query_range`, `format_query`, `parse_query`.
 
-use super::json::{push_histogram_sample, push_labels, push_sample};
-use super::params::{limit_param, parse_duration, parse_time, time_param};
+use super::json::{push_histogram_sample, push_labels, push_sample, push_scalar};
+use super::params::{limit_param, parse_duration, parse_duration_ns, parse_time, time_param};
 use crate::http::request::{Form, Request};
 use crate::http::respond::{ApiData, ApiError, ErrorType, push_json_string};
 use crate::limits::FORM_BYTES_MAX;
@@ -60,9 +60,9 @@ struct Asked {
 fn options(worker: &Worker, form: &Form) -> Result<(Duration, Option<i64>), ApiError> {
     let mut timeout = worker.app.query_timeout();
     if !form.value("timeout").is_empty() {
-        let ms =
-            parse_duration(form.value("timeout")).map_err(|e| ApiError::parameter("timeout", e))?;
-        timeout = timeout.min(Duration::from_millis(ms.max(0) as u64));
+        let ns = parse_duration_ns(form.value("timeout"))
+            .map_err(|e| ApiError::parameter("timeout", e))?;
+        timeout = timeout.min(Duration::from_nanos(ns.max(0) as u64));
     }
     let lookback = match form.value("lookback_delta") {
         "" => None,
@@ -102,15 +102,25 @@ pub async fn range(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData,
         let text = "end timestamp must not be before start time";
         return Err(ApiError::parameter("end", text));
     }
-    let step_ms = parse_duration(form.value("step")).map_err(|e| ApiError::parameter("step", e))?;
-    if step_ms <= 0 {
+    let step_ns =
+        parse_duration_ns(form.value("step")).map_err(|e| ApiError::parameter("step", e))?;
+    let no_step = || {
         let text = "zero or negative query resolution step widths are not accepted. Try a positive integer";
-        return Err(ApiError::parameter("step", text));
+        ApiError::parameter("step", text)
+    };
+    if step_ns <= 0 {
+        return Err(no_step());
     }
-    if (end_ms - start_ms) / step_ms > POINTS_PER_SERIES_MAX {
+    let range_ns = (i128::from(end_ms) - i128::from(start_ms)) * 1_000_000;
+    if range_ns / i128::from(step_ns) > i128::from(POINTS_PER_SERIES_MAX) {
         return Err(ApiError::bad_data(
             "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
         ));
+    }
+    // The engine counts in milliseconds; a finer step would not move on.
+    let step_ms = step_ns / 1_000_000;
+    if step_ms == 0 {
+        return Err(no_step());
     }
     let (timeout, lookback_delta_ms) = options(worker, &form)?;
     let asked = Asked {
@@ -128,6 +138,9 @@ pub async fn range(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData,
 
 async fn evaluate(worker: &Rc<Worker>, asked: Asked) -> Result<ApiData, ApiError> {
     let started = Instant::now();
+    if asked.timeout.is_zero() {
+        return Err(api_error(QueryError::Timeout));
+    }
     let queries = &worker.services.queries;
     let running = queries.begin();
     let cancel = CancelToken::default();
@@ -200,7 +213,7 @@ fn render(output: &QueryOutput, stats: bool, took: Duration) -> ApiData {
     match &output.value {
         QueryValue::Scalar(at, value) => {
             json.push_str("scalar\",\"result\":");
-            push_sample(&mut json, *at, *value);
+            push_scalar(&mut json, *at, *value);
         }
         QueryValue::String(at, bytes) => {
             json.push_str("string\",\"result\":[");

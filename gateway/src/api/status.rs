@@ -1,6 +1,7 @@
 //! `status/*`, `/metrics`, `/version`, the root page, and the answers of rooms that hold nothing yet (rules, alerts, Alertmanagers).
 
 use super::json::string_list;
+use super::params::{go_quote, matchers_param};
 use crate::http::request::{Form, Request};
 use crate::http::respond::{ApiData, ApiError, ErrorType, Response, content, push_json_string};
 use crate::self_metrics::{Exposition, write_process_metrics};
@@ -164,8 +165,15 @@ pub fn no_alertmanagers() -> Result<ApiData, ApiError> {
     ))
 }
 
-/// `rules`: none are evaluated by this version.
-pub fn no_rules() -> Result<ApiData, ApiError> {
+/// `rules`: none are evaluated by this version. The parameters are checked all the same.
+pub fn no_rules(request: &Request) -> Result<ApiData, ApiError> {
+    let form = Form::from_query(&request.query);
+    let asked = form.value("type").to_lowercase();
+    if !matches!(asked.as_str(), "" | "alert" | "record") {
+        let text = format!("not supported value {}", go_quote(&asked));
+        return Err(ApiError::parameter("type", text));
+    }
+    matchers_param(&form).map_err(ApiError::bad_data)?;
     Ok(ApiData::json("{\"groups\":[]}".to_owned()))
 }
 
@@ -177,8 +185,32 @@ pub fn no_alerts() -> Result<ApiData, ApiError> {
     )))
 }
 
+/// `notifications`: what Prometheus shows there (a failed reload, a restart that is due) is in the log and the metrics here.
+pub fn no_notifications() -> Result<ApiData, ApiError> {
+    Ok(ApiData::json("[]".to_owned()))
+}
+
+/// The type of `/metrics`, with the escaping of names that the client asked for. No name of ours needs any.
+fn metrics_type(request: &Request) -> &'static str {
+    let accept = request.header("accept").unwrap_or("");
+    let asked = |scheme: &str| {
+        accept
+            .split([',', ';'])
+            .any(|part| part.trim().strip_prefix("escaping=") == Some(scheme))
+    };
+    if asked("allow-utf-8") {
+        "text/plain; version=0.0.4; charset=utf-8; escaping=allow-utf-8"
+    } else if asked("dots") {
+        "text/plain; version=0.0.4; charset=utf-8; escaping=dots"
+    } else if asked("values") {
+        "text/plain; version=0.0.4; charset=utf-8; escaping=values"
+    } else {
+        "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
+    }
+}
+
 /// `/metrics`.
-pub fn metrics(worker: &Worker) -> Response {
+pub fn metrics(worker: &Worker, request: &Request) -> Response {
     let app = &worker.app;
     let mut page = Exposition::default();
     page.gauge(
@@ -231,11 +263,7 @@ pub fn metrics(worker: &Worker) -> Response {
     write_receiver(&mut page, &worker.services.writes);
     super::targets::write_metrics(&mut page, &worker.services.scrape);
     write_process_metrics(&mut page, start_time_ms(worker) as f64 / 1000.0);
-    content(
-        200,
-        "text/plain; version=0.0.4; charset=utf-8",
-        page.finish(),
-    )
+    content(200, metrics_type(request), page.finish())
 }
 
 fn write_storage(page: &mut Exposition, stats: &[ShardStats]) {

@@ -99,22 +99,22 @@ pub fn targets(worker: &Worker, request: &Request) -> Result<ApiData, ApiError> 
             json.push('}');
         }
     }
-    json.push_str("],\"droppedTargetCounts\":{");
+    // The counts are those of all pools, whichever one was asked for.
+    json.push_str("],\"droppedTargetCounts\":");
     if dropped {
-        for (i, (name, count)) in all
-            .dropped_counts
-            .iter()
-            .filter(|(n, _)| wanted(n))
-            .enumerate()
-        {
+        json.push('{');
+        for (i, (name, count)) in all.dropped_counts.iter().enumerate() {
             if i > 0 {
                 json.push(',');
             }
             push_json_string(&mut json, name);
             json.push_str(&format!(":{count}"));
         }
+        json.push('}');
+    } else {
+        json.push_str("null");
     }
-    json.push_str("}}");
+    json.push('}');
     Ok(ApiData::json(json))
 }
 

@@ -2,7 +2,7 @@
 
 use crate::http::body::BodyError;
 use crate::http::request::Request;
-use crate::http::respond::{Response, empty, error_text, text};
+use crate::http::respond::{Response, empty, error_text, text, without_sniffing};
 use crate::limits::{WRITE_BODY_BYTES_MAX, WRITE_DECODED_BYTES_MAX};
 use crate::services::StoreTarget;
 use crate::worker::Worker;
@@ -69,7 +69,7 @@ pub async fn remote_write(worker: &Rc<Worker>, request: Request) -> Response {
     let mut response = if answer.status == 204 {
         empty(204)
     } else {
-        text(answer.status, answer.body)
+        without_sniffing(text(answer.status, answer.body))
     };
     let headers = response.headers_mut();
     for (name, count) in [

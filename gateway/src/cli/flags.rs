@@ -3,7 +3,7 @@
 //! Promise: a `Flags` holds only values that the rest of the process can use without looking at text again.
 
 use super::parse::{Given, flags_map};
-use super::table::{FEATURES, FLAGS, Mode, Status, find};
+use super::table::{FEATURES, FLAGS, Kind, Mode, Status, find};
 use crate::config::{parse_bytes, parse_duration_ms};
 use regex::Regex;
 use std::collections::BTreeMap;
@@ -118,7 +118,7 @@ pub struct Flags {
     pub connections_max: usize,
     /// `--web.external-url` as given; empty means derived.
     pub external_url: String,
-    /// `--web.route-prefix`: empty, or begins with a slash and does not end with one. The router serves without a prefix.
+    /// `--web.route-prefix`: empty, or begins with a slash and does not end with one.
     pub route_prefix: String,
     /// `--web.enable-lifecycle`
     pub lifecycle: bool,
@@ -190,6 +190,7 @@ impl Flags {
             n => n.min(cores * 8),
         };
         let external_url = text("web.external-url").to_owned();
+        let prefix = route_prefix(text("web.route-prefix"), &external_url)?;
         Ok(Flags {
             config_file,
             auto_reload_interval: auto_reload
@@ -199,7 +200,7 @@ impl Flags {
             workers,
             read_timeout: duration("web.read-timeout"),
             connections_max: count("web.max-connections").max(1),
-            route_prefix: route_prefix(text("web.route-prefix"), &external_url)?,
+            route_prefix: prefix.clone(),
             external_url,
             lifecycle: is_on("web.enable-lifecycle"),
             remote_write_receiver: is_on("web.enable-remote-write-receiver"),
@@ -235,7 +236,7 @@ impl Flags {
                 "json" => LogFormat::Json,
                 _ => LogFormat::Logfmt,
             },
-            map,
+            map: shown(map, &prefix),
             warnings,
         })
     }
@@ -252,6 +253,28 @@ impl Flags {
     pub fn has_feature(&self, name: &str) -> bool {
         self.features.iter().any(|f| f == name)
     }
+}
+
+/// The values as `status/flags` shows them: what was left out by its meaning, as Prometheus does after it has read the command line.
+fn shown(mut map: BTreeMap<String, String>, prefix: &str) -> BTreeMap<String, String> {
+    for spec in FLAGS {
+        let Some(value) = map.get_mut(spec.name) else {
+            continue;
+        };
+        match spec.kind {
+            Kind::Duration | Kind::GoDuration if value.is_empty() => "0s".clone_into(value),
+            Kind::Bytes if value.is_empty() => "0B".clone_into(value),
+            Kind::Float => {
+                if let Ok(number) = value.parse::<f64>() {
+                    *value = number.to_string();
+                }
+            }
+            _ => {}
+        }
+    }
+    let prefix = if prefix.is_empty() { "/" } else { prefix };
+    map.insert("web.route-prefix".to_owned(), prefix.to_owned());
+    map
 }
 
 fn check_mode(given: &Given, agent: bool) -> Result<(), FlagsError> {
@@ -404,6 +427,14 @@ mod tests {
         assert_eq!(f.shards, None);
         assert_eq!(f.remote_write_messages.len(), 2);
         assert!(f.warnings.is_empty() && f.cors_origin.is_none());
+        for (name, value) in [
+            ("web.route-prefix", "/"),
+            ("storage.tsdb.retention.size", "0B"),
+            ("storage.tsdb.retention.time", "0s"),
+            ("storage.remote.read-sample-limit", "50000000"),
+        ] {
+            assert_eq!(f.map[name], value, "{name}");
+        }
     }
 
     #[test]
@@ -424,6 +455,7 @@ mod tests {
             (Ack::Fast, Some(3), Runtime::Tokio)
         );
         assert_eq!(f.route_prefix, "/prom");
+        assert_eq!(f.map["web.route-prefix"], "/prom");
         assert_eq!(f.auto_reload_interval, Some(Duration::from_secs(30)));
         let origin = f.cors_origin.as_ref().unwrap();
         assert!(origin.is_match("https://a.b") && !origin.is_match("https://a.b.c"));

@@ -223,7 +223,12 @@ impl Field for u64 {
         match digits.strip_prefix("0x") {
             _ if !plain => Err(node.refuse("uint")),
             Some(hex) => u64::from_str_radix(hex, 16).map_err(|_| node.refuse("uint")),
-            None => digits.parse().map_err(|_| node.refuse("uint")),
+            None => match (digits.parse(), digits.parse::<f64>()) {
+                (Ok(whole), _) => Ok(whole),
+                // go-yaml cuts the fraction off.
+                (Err(_), Ok(float)) if (0.0..u64::MAX as f64).contains(&float) => Ok(float as u64),
+                _ => Err(node.refuse("uint")),
+            },
         }
     }
     fn encode(&self) -> Out {
@@ -241,7 +246,13 @@ impl Field for i64 {
         match digits.strip_prefix("0x") {
             _ if !plain => Err(node.refuse("int")),
             Some(hex) => i64::from_str_radix(hex, 16).map_err(|_| node.refuse("int")),
-            None => digits.parse().map_err(|_| node.refuse("int")),
+            None => match (digits.parse(), digits.parse::<f64>()) {
+                (Ok(whole), _) => Ok(whole),
+                (Err(_), Ok(float)) if (i64::MIN as f64..i64::MAX as f64).contains(&float) => {
+                    Ok(float as i64)
+                }
+                _ => Err(node.refuse("int")),
+            },
         }
     }
     fn encode(&self) -> Out {

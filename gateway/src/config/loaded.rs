@@ -78,7 +78,10 @@ impl Config {
             // Without a `global` section, its own check did not run.
             document.global.scrape_timeout =
                 super::field::Ms::secs(10).min(document.global.scrape_interval);
+            "utf8".clone_into(&mut document.global.metric_name_validation_scheme);
+            "allow-utf-8".clone_into(&mut document.global.metric_name_escaping_scheme);
         }
+        check_translation(&document, &root).map_err(locate)?;
         let mut warnings = Vec::new();
         let external_labels = external_labels(&document, &root, &mut warnings).map_err(locate)?;
         for (key, files) in [
@@ -128,19 +131,27 @@ impl Config {
     /// What runs when there is no file: the server scrapes itself at its first address.
     pub fn built_in(flags: &Flags) -> Self {
         match flags.listen_addresses.first() {
-            Some(address) => Self::built_in_at(*address),
-            None => Self::built_in_at(SocketAddr::from(([127, 0, 0, 1], 9090))),
+            Some(address) => Self::built_in_at(*address, &flags.route_prefix),
+            None => Self::built_in_at(
+                SocketAddr::from(([127, 0, 0, 1], 9090)),
+                &flags.route_prefix,
+            ),
         }
     }
 
-    /// As [`Config::built_in`], for the address that the server really listens on.
-    pub fn built_in_at(address: SocketAddr) -> Self {
+    /// As [`Config::built_in`], for the address that the server really listens on and the prefix (`/x` or nothing) of its routes.
+    pub fn built_in_at(address: SocketAddr, route_prefix: &str) -> Self {
         let own = if address.ip().is_unspecified() {
             format!("localhost:{}", address.port())
         } else {
             address.to_string()
         };
-        let text = DEFAULT_CONFIG.replace("localhost:9090", &own);
+        let mut text = DEFAULT_CONFIG.replace("localhost:9090", &own);
+        if !route_prefix.is_empty() {
+            let path = serde_json::Value::from(format!("{route_prefix}/metrics"));
+            let job = "  - job_name: prometheus\n";
+            text = text.replace(job, &format!("{job}    metrics_path: {path}\n"));
+        }
         match Self::parse(&text, Path::new("built-in.yml")) {
             Ok(config) => config,
             Err(error) => unreachable!("BUG: the built-in configuration is refused: {error}"),
@@ -326,6 +337,20 @@ fn load_jobs(
     Ok(file.scrape_configs)
 }
 
+/// Names that keep UTF-8 cannot be stored where only legacy names are valid.
+fn check_translation(document: &Document, root: &Node) -> Result<(), Problem> {
+    let strategy = document.otlp.translation_strategy.as_str();
+    let keeps_utf8 = matches!(strategy, "NoUTF8EscapingWithSuffixes" | "NoTranslation");
+    if !keeps_utf8 || document.global.metric_name_validation_scheme != "legacy" {
+        return Ok(());
+    }
+    let node = root.get("otlp").unwrap_or(root);
+    Err(Problem::new(
+        node.place_of("translation_strategy"),
+        format!("OTLP translation strategy {strategy:?} is not allowed when UTF8 is disabled"),
+    ))
+}
+
 /// A wildcard may stand once, in the last element of the path.
 fn check_globs(key: &str, files: &[FilePath], root: &Node) -> Result<(), Problem> {
     for (i, file) in files.iter().enumerate() {
@@ -419,7 +444,7 @@ fn external_labels(
     let node = root.get("global").and_then(|g| g.get("external_labels"));
     let mut out = Vec::new();
     for (name, value) in &document.global.external_labels.0 {
-        if name == "__name__" || name.contains('\0') {
+        if name.is_empty() || name.contains('\0') {
             let place = node.map_or(root.place, |n| n.place_of(name));
             return Err(Problem::new(
                 place,

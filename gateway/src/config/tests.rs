@@ -50,16 +50,17 @@ fn job(lines: &str) -> String {
 
 #[test]
 fn the_built_in_configuration_loads() {
-    let config = Config::built_in_at("0.0.0.0:1234".parse().unwrap());
+    let config = Config::built_in_at("0.0.0.0:1234".parse().unwrap(), "");
     let job = &config.scrape_configs()[0];
     assert_eq!((job.interval.as_secs(), job.timeout.as_secs()), (5, 5));
     assert_eq!(job.static_configs[0].targets, ["localhost:1234"]);
     assert!(config.inactive_sections().is_empty());
-    let other = Config::built_in_at("127.0.0.1:7".parse().unwrap());
+    let other = Config::built_in_at("127.0.0.1:7".parse().unwrap(), "/a/b");
     assert_eq!(
         other.scrape_configs()[0].static_configs[0].targets,
         ["127.0.0.1:7"]
     );
+    assert_eq!(other.scrape_configs()[0].metrics_path, "/a/b/metrics");
 }
 
 #[test]
@@ -309,6 +310,8 @@ fn shown_like_prometheus() {
   scrape_interval: 15s
   scrape_timeout: 10s
   evaluation_interval: 1m
+  metric_name_validation_scheme: utf8
+  scrape_native_histograms: false
 runtime:
   gogc: 75
 scrape_configs:
@@ -554,9 +557,9 @@ fn values_of_the_wrong_kind() {
         "cannot unmarshal !!seq into string",
     );
     bad(
-        "runtime:\n  gogc: 1.5\n",
+        "runtime:\n  gogc: 1e30\n",
         (2, 9),
-        "cannot unmarshal !!float `1.5` into int",
+        "cannot unmarshal !!float `1e30` into int",
     );
     bad(
         "global:\n  scrape_interval: 5x\n",
@@ -906,5 +909,55 @@ fn the_error_names_everything() {
     assert_eq!(
         error.to_string(),
         "parsing YAML file prometheus.yml: line 2, column 20: not a valid duration string: \"5x\""
+    );
+}
+
+#[test]
+fn a_url_as_target_needs_relabeling() {
+    let target = "static_configs: [{targets: [\"http://a.example/x\"]}]";
+    bad(
+        &job(target),
+        (3, 33),
+        "\"http://a.example/x\" is not a valid hostname",
+    );
+    let prober = format!(
+        "{target}\nrelabel_configs: [{{source_labels: [__address__], target_label: __param_target}}]"
+    );
+    assert!(parse(&job(&prober)).is_ok());
+}
+
+#[test]
+fn what_go_yaml_takes_is_taken() {
+    let config = good(&job("sample_limit: 1e3"));
+    assert_eq!(config.scrape_configs()[0].sample_limit, 1000);
+    assert!(parse(&job("sample_limit: -1.5")).is_err());
+    assert!(parse("global: {external_labels: {__name__: x}}\n").is_ok());
+    bad(
+        &job("static_configs: [null]"),
+        (3, 22),
+        "empty or null section in static_configs",
+    );
+    bad(
+        "global: {metric_name_validation_scheme: legacy}\notlp: {translation_strategy: NoTranslation}\n",
+        (2, 30),
+        "OTLP translation strategy \"NoTranslation\" is not allowed when UTF8 is disabled",
+    );
+}
+
+#[test]
+fn rules_are_shown_as_prometheus_shows_them() {
+    let rules = "relabel_configs: [{source_labels: [a], separator: \"\", target_label: b, action: hashmod, modulus: 2, regex: x}, {source_labels: [a], target_label: b}]";
+    let yaml = good(&job(rules)).to_yaml();
+    assert!(
+        yaml.contains(
+            "  - source_labels: [a]\n    regex: x\n    modulus: 2\n    target_label: b\n    replacement: $1\n    action: hashmod\n"
+        ),
+        "{yaml}"
+    );
+    assert!(
+        yaml.contains(
+            "  - source_labels: [a]\n    separator: ;\n    target_label: b\n    replacement: $1\n    action: replace\n"
+        ),
+        "{yaml}"
     );
 }

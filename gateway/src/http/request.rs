@@ -15,8 +15,8 @@ pub struct Request {
     pub query: String,
     /// Headers.
     pub headers: HeaderMap,
-    /// Values of `{name}` parts of the route, percent-decoded.
-    pub path_values: Vec<(String, String)>,
+    /// Values of `{name}` parts of the route, percent-decoded; not always UTF-8.
+    pub path_values: Vec<(String, Vec<u8>)>,
     body: Option<Incoming>,
 }
 
@@ -40,11 +40,11 @@ impl Request {
     }
 
     /// The value of a `{name}` part of the route.
-    pub fn path_value(&self, name: &str) -> &str {
+    pub fn path_value(&self, name: &str) -> &[u8] {
         self.path_values
             .iter()
             .find(|(n, _)| n == name)
-            .map_or("", |(_, v)| v)
+            .map_or(&[], |(_, v)| v)
     }
 
     /// Reads the whole body into `buffer` (cleared first), at most `limit` bytes.
@@ -61,7 +61,8 @@ impl Request {
         let mut form = Form::default();
         let is_form = self
             .header("content-type")
-            .is_some_and(|t| t.starts_with("application/x-www-form-urlencoded"));
+            .map(|t| t.split(';').next().unwrap_or("").trim())
+            .is_some_and(|t| t.eq_ignore_ascii_case("application/x-www-form-urlencoded"));
         if is_form && (self.method == Method::POST || self.method == Method::PUT) {
             let mut body = Vec::new();
             self.read_body(limit, &mut body).await?;
@@ -76,12 +77,26 @@ impl Request {
 #[derive(Debug, Clone, Default)]
 pub struct Form {
     pairs: Vec<(String, String)>,
+    fault: Option<String>,
 }
 
 impl Form {
     fn extend(&mut self, encoded: &[u8]) {
-        self.pairs
-            .extend(url::form_urlencoded::parse(encoded).into_owned());
+        for pair in encoded.split(|byte| *byte == b'&') {
+            match pair_fault(pair) {
+                None => self
+                    .pairs
+                    .extend(url::form_urlencoded::parse(pair).into_owned()),
+                Some(fault) => {
+                    self.fault.get_or_insert(fault);
+                }
+            }
+        }
+    }
+
+    /// What was wrong with the first pair that could not be read and was left out, in Go's words. Some routes refuse such a request.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
     }
 
     /// Parameters of a query string alone.
@@ -113,6 +128,28 @@ impl Form {
     }
 }
 
+/// Why Go's `url.ParseQuery` leaves out a `name=value` pair: a semicolon, or a percent sign without two hex digits.
+fn pair_fault(pair: &[u8]) -> Option<String> {
+    if pair.contains(&b';') {
+        return Some("invalid semicolon separator in query".to_owned());
+    }
+    let mut rest = pair;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
+        let escape = &rest[at..rest.len().min(at + 3)];
+        if escape.len() < 3 || !escape[1..].iter().all(u8::is_ascii_hexdigit) {
+            // Name and value are unescaped one by one: an escape does not reach over the sign between them.
+            let until = escape
+                .iter()
+                .position(|byte| *byte == b'=')
+                .unwrap_or(escape.len());
+            let escape = String::from_utf8_lossy(&escape[..until]);
+            return Some(format!("invalid URL escape \"{escape}\""));
+        }
+        rest = &rest[at + 3..];
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,5 +163,18 @@ mod tests {
         );
         assert!(form.has("x"));
         assert_eq!(form.value("y"), "");
+        assert_eq!(form.fault(), None);
+    }
+
+    #[test]
+    fn pairs_that_go_cannot_read_are_left_out() {
+        let form = Form::from_query("query=%zz&time=1&a;b&end=%4");
+        assert!(!form.has("query") && !form.has("a;b") && !form.has("end"));
+        assert_eq!(form.value("time"), "1");
+        assert_eq!(form.fault(), Some("invalid URL escape \"%zz\""));
+        assert_eq!(
+            Form::from_query("a;b").fault(),
+            Some("invalid semicolon separator in query")
+        );
     }
 }

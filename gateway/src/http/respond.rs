@@ -3,7 +3,7 @@
 //! This is the one place where an error type becomes an HTTP status.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::{ALLOW, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
 
 /// An answer with its whole body.
@@ -172,9 +172,17 @@ pub fn text(status: u16, body: impl Into<String>) -> Response {
     with_type(status, "text/plain; charset=utf-8", body.into())
 }
 
-/// Plain text for an error: one line, as Go's `http.Error` sends it.
+/// Plain text for an error: one line and no guessing of its type, as Go's `http.Error` sends it.
 pub fn error_text(status: u16, body: &str) -> Response {
-    text(status, format!("{body}\n"))
+    without_sniffing(text(status, format!("{body}\n")))
+}
+
+/// Forbids browsers to guess another type than the one we name.
+pub fn without_sniffing(mut response: Response) -> Response {
+    response
+        .headers_mut()
+        .insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 /// No body.
@@ -195,11 +203,36 @@ pub fn content(status: u16, content_type: &'static str, body: impl Into<Bytes>) 
     with_type(status, content_type, body)
 }
 
-/// A redirect.
+/// A redirect, with the short page that Go's `http.Redirect` adds to the answer of a GET.
 pub fn redirect(status: u16, location: &str) -> Response {
-    let mut response = empty(status);
+    let reason = StatusCode::from_u16(status)
+        .ok()
+        .and_then(|s| s.canonical_reason())
+        .unwrap_or("Found");
+    let mut link = String::new();
+    for c in location.chars() {
+        match c {
+            '&' => link.push_str("&amp;"),
+            '<' => link.push_str("&lt;"),
+            '>' => link.push_str("&gt;"),
+            '"' => link.push_str("&#34;"),
+            '\'' => link.push_str("&#39;"),
+            c => link.push(c),
+        }
+    }
+    let page = format!("<a href=\"{link}\">{reason}</a>.\n\n");
+    let mut response = content(status, "text/html; charset=utf-8", page);
     if let Ok(value) = HeaderValue::from_str(location) {
         response.headers_mut().insert(http::header::LOCATION, value);
+    }
+    response
+}
+
+/// What `OPTIONS` gets on a path outside the API: the methods, and nothing else.
+pub fn allowed_methods(allow: &str) -> Response {
+    let mut response = empty(200);
+    if let Ok(value) = HeaderValue::from_str(allow) {
+        response.headers_mut().insert(ALLOW, value);
     }
     response
 }

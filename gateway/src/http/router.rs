@@ -5,9 +5,10 @@
 use super::request::Request;
 use super::respond::{self, Response, envelope};
 use super::server::not_ready;
-use crate::api::{labels, lifecycle, query, status, targets, write};
+use crate::api::{features, labels, lifecycle, query, status, targets, write};
 use crate::worker::Worker;
 use http::{HeaderValue, Method};
+use percent_encoding::percent_decode_str;
 use std::rc::Rc;
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -53,6 +54,10 @@ pub enum Handler {
     StatusTsdb,
     StatusWalReplay,
     Write,
+    QueryExemplars,
+    Notifications,
+    Features,
+    AdminApi,
 }
 
 /// One line of the table.
@@ -60,7 +65,7 @@ pub enum Handler {
 pub struct Route {
     /// Pattern, `{name}` for one segment.
     pub path: &'static str,
-    /// Methods it takes; GET brings HEAD along.
+    /// Methods it takes, by name in ascending order.
     pub methods: &'static [Method],
     /// State it needs.
     pub needs: Needs,
@@ -69,6 +74,7 @@ pub struct Route {
 }
 
 const GET: &[Method] = &[Method::GET];
+const GET_HEAD: &[Method] = &[Method::GET, Method::HEAD];
 const GET_POST: &[Method] = &[Method::GET, Method::POST];
 const POST: &[Method] = &[Method::POST];
 const POST_PUT: &[Method] = &[Method::POST, Method::PUT];
@@ -92,8 +98,8 @@ pub const ROUTES: &[Route] = &[
     route("/", GET, Needs::Nothing, Handler::Root),
     route("/metrics", GET, Needs::Nothing, Handler::Metrics),
     route("/version", GET, Needs::Nothing, Handler::Version),
-    route("/-/healthy", GET, Needs::Nothing, Handler::Healthy),
-    route("/-/ready", GET, Needs::Ready, Handler::Ready),
+    route("/-/healthy", GET_HEAD, Needs::Nothing, Handler::Healthy),
+    route("/-/ready", GET_HEAD, Needs::Ready, Handler::Ready),
     route("/-/reload", POST_PUT, Needs::Nothing, Handler::Reload),
     route("/-/quit", POST_PUT, Needs::Nothing, Handler::Quit),
     route("/api/v1/query", GET_POST, Needs::Ready, Handler::Query),
@@ -182,6 +188,37 @@ pub const ROUTES: &[Route] = &[
         Handler::StatusWalReplay,
     ),
     route("/api/v1/write", POST, Needs::Ready, Handler::Write),
+    route(
+        "/api/v1/query_exemplars",
+        GET_POST,
+        Needs::Ready,
+        Handler::QueryExemplars,
+    ),
+    route(
+        "/api/v1/notifications",
+        GET,
+        Needs::Nothing,
+        Handler::Notifications,
+    ),
+    route("/api/v1/features", GET, Needs::Ready, Handler::Features),
+    route(
+        "/api/v1/admin/tsdb/delete_series",
+        POST_PUT,
+        Needs::Ready,
+        Handler::AdminApi,
+    ),
+    route(
+        "/api/v1/admin/tsdb/clean_tombstones",
+        POST_PUT,
+        Needs::Ready,
+        Handler::AdminApi,
+    ),
+    route(
+        "/api/v1/admin/tsdb/snapshot",
+        POST_PUT,
+        Needs::Ready,
+        Handler::AdminApi,
+    ),
 ];
 
 static TABLE: LazyLock<matchit::Router<usize>> = LazyLock::new(|| {
@@ -194,45 +231,50 @@ static TABLE: LazyLock<matchit::Router<usize>> = LazyLock::new(|| {
     table
 });
 
-/// Answers one request.
+/// Answers one request: takes the prefix off, finds the route, checks method and state.
 pub async fn dispatch(worker: &Rc<Worker>, mut request: Request) -> Response {
     let started = Instant::now();
-    let api = request.path.starts_with("/api/");
+    match without_prefix(&worker.app.flags().route_prefix, &request) {
+        Ok(None) => {}
+        Ok(Some(path)) => request.path = path,
+        Err(response) => return response,
+    }
     let origin = request.headers.get(http::header::ORIGIN).cloned();
     let matched = TABLE.at(&request.path).ok().map(|found| {
-        let decode = |text: &str| {
-            percent_encoding::percent_decode_str(text)
-                .decode_utf8_lossy()
-                .into_owned()
-        };
         let values = found
             .params
             .iter()
-            .map(|(n, v)| (n.to_owned(), decode(v)))
+            .map(|(n, v)| (n.to_owned(), percent_decode_str(v).collect()))
             .collect();
         (*found.value, values)
     });
+    let options = request.method == Method::OPTIONS;
+    if options && request.path.starts_with("/api/v1/") {
+        return with_cors(worker, origin, respond::empty(204));
+    }
     let Some((index, path_values)) = matched else {
-        return if request.method == Method::OPTIONS && api {
-            with_cors(worker, origin, respond::empty(204))
-        } else {
-            respond::error_text(404, "404 page not found")
-        };
+        return elsewhere(&worker.app.flags().route_prefix, &request);
     };
     request.path_values = path_values;
     let route = &ROUTES[index];
     let head = request.method == Method::HEAD;
-    let mut response = if request.method == Method::OPTIONS && api {
-        respond::empty(204)
-    } else if !(route.methods.contains(&request.method)
-        || head && route.methods.contains(&Method::GET))
-    {
-        let allow: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
-        respond::method_not_allowed(&allow.join(", "))
+    let mut response = if options {
+        respond::allowed_methods(&allow(route))
+    } else if !route.methods.contains(&request.method) {
+        if request.method == Method::GET && acts_on_the_process(route.handler) {
+            respond::text(405, "Only POST or PUT requests allowed")
+        } else {
+            respond::method_not_allowed(&allow(route))
+        }
     } else if route.needs == Needs::Ready && !worker.app.is_ready() {
         not_ready(worker.app.is_stopping())
     } else {
-        call(worker, route.handler, request).await
+        let response = call(worker, route.handler, request).await;
+        if route.path.starts_with("/api/v1/") && route.handler != Handler::Write {
+            with_cors(worker, origin, response)
+        } else {
+            response
+        }
     };
     if head {
         *response.body_mut() = bytes::Bytes::new();
@@ -243,18 +285,83 @@ pub async fn dispatch(worker: &Rc<Worker>, mut request: Request) -> Response {
         started.elapsed(),
         response.body().len(),
     );
-    if api {
-        with_cors(worker, origin, response)
-    } else {
-        response
+    response
+}
+
+/// The path behind `--web.route-prefix`; `None` when there is no prefix. The root and the bare prefix lead to the prefix's own root.
+#[expect(
+    clippy::result_large_err,
+    reason = "the other way out is the finished answer itself"
+)]
+fn without_prefix(prefix: &str, request: &Request) -> Result<Option<String>, Response> {
+    if prefix.is_empty() {
+        return Ok(None);
     }
+    let found = |status: u16, location: &str| Err(respond::redirect(status, location));
+    match request.path.strip_prefix(prefix) {
+        Some("") => found(moved(&request.method), &format!("{prefix}/")),
+        Some(rest) if rest.starts_with('/') => Ok(Some(rest.to_owned())),
+        _ if request.path == "/" && request.method == Method::GET => found(302, prefix),
+        _ => Err(respond::error_text(404, "404 page not found")),
+    }
+}
+
+/// The status of a redirect that must not change the method.
+fn moved(method: &Method) -> u16 {
+    if *method == Method::GET { 301 } else { 307 }
+}
+
+/// A path that is no route: when it only has a slash or a dot too much, the way to the route that was meant; else 404.
+fn elsewhere(prefix: &str, request: &Request) -> Response {
+    let clean = clean_path(&request.path);
+    if clean == request.path || TABLE.at(&clean).is_err() {
+        return respond::error_text(404, "404 page not found");
+    }
+    let mut location = format!("{prefix}{clean}");
+    if !request.query.is_empty() {
+        location.push('?');
+        location.push_str(&request.query);
+    }
+    respond::redirect(moved(&request.method), &location)
+}
+
+/// The path without empty, `.` and `..` segments and without a slash at its end.
+fn clean_path(path: &str) -> String {
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            segment => segments.push(segment),
+        }
+    }
+    format!("/{}", segments.join("/"))
+}
+
+/// `/-/reload` and `/-/quit`: a GET of theirs is answered with a hint of its own, and so counts as allowed.
+fn acts_on_the_process(handler: Handler) -> bool {
+    matches!(handler, Handler::Reload | Handler::Quit)
+}
+
+/// The methods of a route for `Allow`, in alphabetic order, OPTIONS among them.
+fn allow(route: &Route) -> String {
+    let mut names: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
+    names.push("OPTIONS");
+    if acts_on_the_process(route.handler) {
+        names.push("GET");
+    }
+    names.sort_unstable();
+    names.join(", ")
 }
 
 async fn call(worker: &Rc<Worker>, handler: Handler, request: Request) -> Response {
     match handler {
         Handler::Root => respond::content(200, "text/html; charset=utf-8", status::root_page()),
-        Handler::Metrics => status::metrics(worker),
-        Handler::Version => respond::json(200, status::build_info_json()),
+        Handler::Metrics => status::metrics(worker, &request),
+        // Prometheus leaves the type of this answer to Go, which sees text.
+        Handler::Version => respond::text(200, format!("{}\n", status::build_info_json())),
         Handler::Healthy => respond::text(200, "Prometheus Server is Healthy.\n"),
         Handler::Ready => respond::text(200, "Prometheus Server is Ready.\n"),
         Handler::Reload => lifecycle::reload(worker).await,
@@ -271,7 +378,7 @@ async fn call(worker: &Rc<Worker>, handler: Handler, request: Request) -> Respon
         Handler::TargetsMetadata => envelope(targets::targets_metadata(worker, &request)),
         Handler::ScrapePools => envelope(targets::scrape_pools(worker)),
         Handler::Alertmanagers => envelope(status::no_alertmanagers()),
-        Handler::Rules => envelope(status::no_rules()),
+        Handler::Rules => envelope(status::no_rules(&request)),
         Handler::Alerts => envelope(status::no_alerts()),
         Handler::StatusConfig => envelope(status::config(worker)),
         Handler::StatusFlags => envelope(status::flags(worker)),
@@ -280,34 +387,37 @@ async fn call(worker: &Rc<Worker>, handler: Handler, request: Request) -> Respon
         Handler::StatusTsdb => envelope(status::tsdb(worker, &request).await),
         Handler::StatusWalReplay => envelope(status::wal_replay(worker)),
         Handler::Write => write::remote_write(worker, request).await,
+        Handler::QueryExemplars => envelope(labels::no_exemplars(worker, request).await),
+        Handler::Notifications => envelope(status::no_notifications()),
+        Handler::Features => envelope(features::features(worker)),
+        Handler::AdminApi => envelope(lifecycle::admin_disabled()),
     }
 }
 
 /// Cross-origin headers as Prometheus sets them on its API.
 fn with_cors(worker: &Worker, origin: Option<HeaderValue>, mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert("vary", HeaderValue::from_static("Origin"));
     let Some(origin) = origin else {
         return response;
     };
-    let headers = response.headers_mut();
-    headers.insert("vary", HeaderValue::from_static("Origin"));
-    let allow = match worker.app.cors_origin() {
-        None => HeaderValue::from_static("*"),
-        Some(pattern) if origin.to_str().is_ok_and(|o| pattern.is_match(o)) => origin,
-        Some(_) => return response,
+    for (name, value) in [
+        (
+            "access-control-allow-headers",
+            "Accept, Authorization, Content-Type, Origin",
+        ),
+        ("access-control-allow-methods", "GET, POST, OPTIONS"),
+        ("access-control-expose-headers", "Date"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let allowed = match worker.app.cors_origin() {
+        None => true,
+        Some(pattern) => origin.to_str().is_ok_and(|o| pattern.is_match(o)),
     };
-    headers.insert("access-control-allow-origin", allow);
-    headers.insert(
-        "access-control-allow-headers",
-        HeaderValue::from_static("Accept, Authorization, Content-Type, Origin"),
-    );
-    headers.insert(
-        "access-control-allow-methods",
-        HeaderValue::from_static("GET, POST, OPTIONS"),
-    );
-    headers.insert(
-        "access-control-expose-headers",
-        HeaderValue::from_static("Date"),
-    );
+    if allowed {
+        headers.insert("access-control-allow-origin", origin);
+    }
     response
 }
 
@@ -325,11 +435,31 @@ mod tests {
     }
 
     #[test]
+    fn paths_are_cleaned_as_go_does() {
+        for (path, clean) in [
+            ("//api/v1/query", "/api/v1/query"),
+            ("/-/healthy/", "/-/healthy"),
+            ("/api/v1/../v1/./query", "/api/v1/query"),
+            ("/../..", "/"),
+        ] {
+            assert_eq!(clean_path(path), clean);
+        }
+    }
+
+    #[test]
+    fn methods_are_named_in_order() {
+        let of = |handler| allow(ROUTES.iter().find(|r| r.handler == handler).unwrap());
+        assert_eq!(of(Handler::Query), "GET, OPTIONS, POST");
+        assert_eq!(of(Handler::Healthy), "GET, HEAD, OPTIONS");
+        assert_eq!(of(Handler::Reload), "GET, OPTIONS, POST, PUT");
+    }
+
+    #[test]
     fn nothing_that_changes_state_answers_to_get() {
         for route in ROUTES {
             if matches!(
                 route.handler,
-                Handler::Reload | Handler::Quit | Handler::Write
+                Handler::Reload | Handler::Quit | Handler::Write | Handler::AdminApi
             ) {
                 assert!(!route.methods.contains(&Method::GET), "{}", route.path);
             }

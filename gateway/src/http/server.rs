@@ -2,7 +2,7 @@
 //!
 //! Every worker listens on its own socket with `SO_REUSEPORT`, so the kernel spreads connections and no accept lock exists.
 
-use super::compress::gzip_if_accepted;
+use super::compress::packed_if_accepted;
 use super::request::Request;
 use super::{respond, router};
 use crate::worker::Worker;
@@ -105,7 +105,7 @@ pub async fn serve(
                     let headers = hyper::Request::headers(&request).clone();
                     let request = Request::new(request);
                     let response = router::dispatch(&worker, request).await;
-                    let response = gzip_if_accepted(&headers, response);
+                    let response = packed_if_accepted(&headers, response);
                     Ok::<_, Infallible>(response.map(Full::new))
                 }
             });

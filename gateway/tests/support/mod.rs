@@ -48,6 +48,11 @@ impl Answer {
 impl Ferula {
     /// Starts the binary in `directory` with these flags; returns when it says where it listens and is ready.
     pub fn start(directory: &Path, flags: &[&str]) -> Ferula {
+        Self::start_under(directory, "", flags)
+    }
+
+    /// As [`Ferula::start`], for a server whose routes have a prefix.
+    pub fn start_under(directory: &Path, prefix: &str, flags: &[&str]) -> Ferula {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ferula"))
             .args(["--web.listen-address=127.0.0.1:0", "--storage.shards=2"])
             .args(flags)
@@ -65,7 +70,8 @@ impl Ferula {
             .map(|port| format!("127.0.0.1:{port}"))
             .unwrap_or_else(|| panic!("no address in {line:?}"));
         let server = Ferula { child, address };
-        server.eventually("ready", |s| s.get("/-/ready").status == 200);
+        let ready = format!("{prefix}/-/ready");
+        server.eventually("ready", |s| s.get(&ready).status == 200);
         server
     }
 

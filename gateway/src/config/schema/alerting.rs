@@ -17,7 +17,7 @@ section! {
         client: HttpClient = HttpClient::default(), inline;
         sigv4: Option<SigV4> = None, filled;
         scheme: String = "http".to_owned(), filled;
-        path_prefix: String = "/".to_owned(), filled;
+        path_prefix: String = String::new(), filled;
         timeout: Ms = Ms::secs(10), filled;
         api_version: String = "v2".to_owned(), always;
         relabel_configs: Vec<Relabel> = Vec::new(), filled;

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 section! {
     /// Addresses that share labels.
-    StaticSd as "targetgroup.Group" checked by check_static {
+    StaticSd as "targetgroup.Group" {
         targets: Vec<String> = Vec::new(), always;
         labels: LabelSet = LabelSet::default(), filled;
     }
@@ -590,22 +590,6 @@ impl Discovery {
         };
         self.file_sd_configs.iter().map(group).collect()
     }
-}
-
-fn check_static(group: &mut StaticSd, node: &Node) -> Result<(), Problem> {
-    for (i, target) in group.targets.iter().enumerate() {
-        if target.contains('/') {
-            let place = node
-                .get("targets")
-                .and_then(|t| t.item(i))
-                .map_or(node.place, |t| t.place);
-            return Err(Problem::new(
-                place,
-                format!("{target:?} is not a valid hostname"),
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// Only the last element of the path may have a wildcard, and only one.

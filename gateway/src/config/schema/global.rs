@@ -30,7 +30,7 @@ section! {
         keep_dropped_targets: u64 = 0, filled;
         metric_name_validation_scheme: String = String::new(), filled;
         metric_name_escaping_scheme: String = String::new(), filled;
-        scrape_native_histograms: bool = false, filled;
+        scrape_native_histograms: bool = false, always;
         convert_classic_histograms_to_nhcb: bool = false, filled;
         always_scrape_classic_histograms: bool = false, filled;
         extra_scrape_metrics: bool = false, filled;
@@ -138,6 +138,9 @@ fn check_global(global: &mut Global, node: &Node) -> Result<(), Problem> {
         &global.metric_name_escaping_scheme,
         node,
     )?;
+    if global.metric_name_validation_scheme.is_empty() {
+        "utf8".clone_into(&mut global.metric_name_validation_scheme);
+    }
     if node.get("scrape_protocols").is_some_and(|n| !n.is_null()) {
         check_protocols(&global.scrape_protocols, node)
             .map_err(|p| Problem::new(p.place, format!("{} for global config", p.reason)))?;

@@ -72,17 +72,22 @@ impl Field for Relabel {
             out.push(("source_labels".to_owned(), flow_list(&rule.source_labels)));
         }
         let text = |t: &str| Out::Text(t.to_owned());
-        out.push(("separator".to_owned(), text(&rule.separator)));
-        if !rule.target_label.is_empty() {
-            out.push(("target_label".to_owned(), text(&rule.target_label)));
+        // Prometheus leaves out what is empty, and a regular expression that is the default one.
+        if !rule.separator.is_empty() {
+            out.push(("separator".to_owned(), text(&rule.separator)));
         }
-        if rule.regex != defaults.regex || rule.action != Action::HashMod {
+        if rule.regex != defaults.regex {
             out.push(("regex".to_owned(), text(&rule.regex)));
         }
         if rule.modulus != 0 {
             out.push(("modulus".to_owned(), rule.modulus.encode()));
         }
-        out.push(("replacement".to_owned(), text(&rule.replacement)));
+        if !rule.target_label.is_empty() {
+            out.push(("target_label".to_owned(), text(&rule.target_label)));
+        }
+        if !rule.replacement.is_empty() {
+            out.push(("replacement".to_owned(), text(&rule.replacement)));
+        }
         out.push(("action".to_owned(), text(rule.action.as_str())));
         Out::Map(out)
     }

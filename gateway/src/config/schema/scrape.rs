@@ -9,7 +9,7 @@ use super::global::{Global, check_protocols, check_schemes, unknown_protocol};
 use super::http_client::HttpClient;
 use super::relabel::{Relabel, under_scheme};
 use crate::config::field::{Bytes, Field, FilePath, Ms, section};
-use crate::config::yaml::{Node, Out, Problem};
+use crate::config::yaml::{Node, Out, Problem, Value};
 use ingest::scrape::config::{NameEscaping, NameValidation, Scheme, ScrapeConfig, ScrapeProtocol};
 use std::collections::BTreeMap;
 
@@ -98,9 +98,54 @@ fn check_job(job: &mut Job, node: &Node) -> Result<(), Problem> {
             ),
         ));
     }
+    check_discovery(node)?;
+    if job.relabel_configs.is_empty() {
+        check_static_targets(job, node)?;
+    }
     if !job.metrics_path.starts_with('/') && !job.metrics_path.is_empty() {
         // Prometheus joins it to the address with a slash in between.
         job.metrics_path.insert(0, '/');
+    }
+    Ok(())
+}
+
+/// No list of a discovery may have an empty entry.
+fn check_discovery(node: &Node) -> Result<(), Problem> {
+    let Value::Map(entries) = &node.value else {
+        return Ok(());
+    };
+    for (key, list) in entries {
+        let Value::Seq(items) = &list.value else {
+            continue;
+        };
+        let discovery = key.text == "static_configs" || key.text.ends_with("_sd_configs");
+        if let Some(item) = items.iter().find(|item| discovery && item.is_null()) {
+            return Err(Problem::new(
+                item.place,
+                format!("empty or null section in {}", key.text),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A target with a slash is a URL put where an address belongs. Relabeling may make an address of it, as for a prober, so jobs with rules are free.
+fn check_static_targets(job: &Job, node: &Node) -> Result<(), Problem> {
+    for (g, group) in job.discovery.static_configs.iter().enumerate() {
+        for (i, target) in group.targets.iter().enumerate() {
+            if target.contains('/') {
+                let place = node
+                    .get("static_configs")
+                    .and_then(|groups| groups.item(g))
+                    .and_then(|group| group.get("targets"))
+                    .and_then(|targets| targets.item(i))
+                    .map_or(node.place, |target| target.place);
+                return Err(Problem::new(
+                    place,
+                    format!("{target:?} is not a valid hostname"),
+                ));
+            }
+        }
     }
     Ok(())
 }

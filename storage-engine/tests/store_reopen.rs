@@ -9,6 +9,7 @@ use ferula_storage_engine::shard_api::{
     TimeRange,
 };
 use ferula_storage_engine::store::{AckMode, OpenError, RuntimeChoice, Store, StoreOptions};
+use std::io::Write;
 
 use std::future::Future;
 use std::sync::mpsc;
@@ -35,7 +36,8 @@ fn runtimes() -> Vec<RuntimeChoice> {
     match probe_ring() {
         Ok(()) => vec![RuntimeChoice::Tokio, RuntimeChoice::Glommio],
         Err(reason) => {
-            println!("SKIPPED for glommio: {reason}");
+            // Past the harness's capture, so that a skip is seen although the test passes.
+            let _ = writeln!(std::io::stderr(), "SKIPPED for glommio: {reason}");
             vec![RuntimeChoice::Tokio]
         }
     }

@@ -4,7 +4,7 @@
 //! with Neumaier compensation; the uncompensated sums, which a single addition answers, are kept apart.
 
 use super::layout::{indexed, is_custom, packed, upper_bound};
-use super::{CUSTOM_SCHEMA, CounterResetHint, FloatHistogram};
+use super::{BucketSpan, CUSTOM_SCHEMA, CounterResetHint, FloatHistogram};
 use crate::kernels::CompensatedSum;
 
 /// Exponential and custom buckets do not mix.
@@ -97,6 +97,10 @@ impl HistogramSum {
             reset_collision: self.adjust_hint(other.counter_reset_hint),
             bounds_reconciled: false,
         };
+        if self.has_layout_of(other) {
+            self.add_in_place(other, sign);
+            return Ok(merged);
+        }
         let mut operand = Operand {
             positive: indexed(&other.positive_spans, &other.positive_buckets).collect(),
             negative: indexed(&other.negative_spans, &other.negative_buckets).collect(),
@@ -132,6 +136,44 @@ impl HistogramSum {
         join(&mut self.positive, &operand.positive, sign);
         join(&mut self.negative, &operand.negative, sign);
         Ok(merged)
+    }
+
+    /// Does every bucket have its counterpart? Then there is nothing to bring together; the usual case.
+    fn has_layout_of(&self, other: &FloatHistogram) -> bool {
+        let same = |cells: &Cells, spans: &[BucketSpan], counts: &[f64]| {
+            let pairs = cells.iter().zip(indexed(spans, counts));
+            // A bucket inside the zero bucket would have to be counted there.
+            let outside = cells.first().is_none_or(|(i, _)| {
+                self.schema == CUSTOM_SCHEMA
+                    || upper_bound(*i, self.schema, &[]) > self.zero_threshold
+            });
+            cells.len() == counts.len() && outside && pairs.into_iter().all(|(a, b)| a.0 == b.0)
+        };
+        self.schema == other.schema
+            && self.zero_threshold == other.zero_threshold
+            && self.custom_values == other.custom_values
+            && same(
+                &self.positive,
+                &other.positive_spans,
+                &other.positive_buckets,
+            )
+            && same(
+                &self.negative,
+                &other.negative_spans,
+                &other.negative_buckets,
+            )
+    }
+
+    fn add_in_place(&mut self, other: &FloatHistogram, sign: f64) {
+        self.zero_count.add(sign * other.zero_count);
+        self.count.add(sign * other.count);
+        self.sum.add(sign * other.sum);
+        for ((_, cell), count) in self.positive.iter_mut().zip(&other.positive_buckets) {
+            cell.add(sign * count);
+        }
+        for ((_, cell), count) in self.negative.iter_mut().zip(&other.negative_buckets) {
+            cell.add(sign * count);
+        }
     }
 
     /// The hint of the sum; true when the hints contradict each other.

@@ -111,3 +111,26 @@ fn quantiles_interpolate_on_the_logarithm() {
     let (share, _) = fraction(1.0, 2.0_f64.sqrt(), &h);
     assert!((share - 0.5).abs() < 1e-12);
 }
+
+#[test]
+fn equal_layouts_are_added_as_others_are() {
+    let a = exponential(2, -1, &[0.1, 1e17, 3.0]);
+    let b = exponential(2, -1, &[0.2, 1.0, 4.0]);
+    // The same numbers with an empty bucket more, which takes the long way.
+    let mut wider = exponential(2, -1, &[0.2, 1.0, 4.0, 0.0]);
+    wider.count = b.count;
+    for round in 0..3 {
+        let (mut short, mut long) = (HistogramSum::new(&a), HistogramSum::new(&a));
+        for _ in 0..round {
+            short.add(&b).unwrap();
+            long.add(&wider).unwrap();
+        }
+        short.subtract(&a).unwrap();
+        long.subtract(&a).unwrap();
+        let (short, mut long) = (short.finish(), long.finish());
+        compact(&mut long);
+        let mut compacted = short.clone();
+        compact(&mut compacted);
+        assert!(equals(&compacted, &long), "{short:?} {long:?}");
+    }
+}

@@ -278,6 +278,16 @@ fn native_histograms_are_stored_and_survive_a_kill() {
             "/api/v1/label/__name__/values?match[]=%7B__name__%3D~%22first%7Csecond%7Cbad%22%7D";
         let names = ferula.get(path).json();
         assert_eq!(names["data"], serde_json::json!(["first", "second"]));
+        let at = format!("{}.{:03}", (now + 1) / 1000, (now + 1) % 1000);
+        let value = |query: &str| ferula.query_at(query, &at)[0]["value"][1].clone();
+        assert_eq!(value("histogram_count(first)"), "3");
+        assert_eq!(value("histogram_sum(second)"), "2.5");
+        assert_eq!(value("histogram_quantile(1, second)"), "1");
+        assert_eq!(value("count_over_time(second[1m])"), "2");
+        let whole = ferula.query_at("second", &at);
+        assert_eq!(whole[0]["histogram"][1]["count"], "9", "{whole}");
+        let bucket = serde_json::json!([[0, "0.5", "1", "9"]]);
+        assert_eq!(whole[0]["histogram"][1]["buckets"], bucket);
         ferula.eventually("the memory of histograms", |ferula| {
             let metrics = ferula.get("/metrics").text();
             let mut lines = metrics.lines();

@@ -391,7 +391,7 @@ mod tests {
         );
         assert_eq!(
             refused(&["--query.timeout=2x"]),
-            "invalid value for flag '--query.timeout': not a valid duration string: \"2x\""
+            "invalid value for flag '--query.timeout': unknown unit \"x\" in duration \"2x\""
         );
         assert!(refused(&["--query.max-samples=-1"]).contains("ParseUint"));
         assert!(refused(&["--storage.tsdb.retention.size=12XB"]).contains("12XB"));

@@ -4,8 +4,8 @@
 //! makes one structure of the schema out of a table of its fields.
 
 use super::bytes::{format_bytes, parse_bytes};
-use super::duration::{format_duration_ms, parse_duration_ms};
 use super::yaml::{Node, Out, Problem, Value};
+use super::{format_duration_ms, parse_duration_ms};
 use ingest::http_client::config::Secret;
 use std::collections::BTreeMap;
 use std::path::Path;

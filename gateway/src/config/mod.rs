@@ -4,15 +4,14 @@
 //! Not here: acting on a configuration (`app`).
 
 mod bytes;
-mod duration;
 pub mod field;
 mod loaded;
 pub mod schema;
 pub mod yaml;
 
 pub use bytes::{BytesError, format_bytes, parse_bytes};
-pub use duration::{DurationError, format_duration_ms, parse_duration_ms};
 pub use loaded::{Config, DEFAULT_CONFIG, LoadError};
+pub use storage_engine::model::{DurationError, format_duration_ms, parse_duration_ms};
 
 #[cfg(test)]
 mod tests;

@@ -564,7 +564,7 @@ fn values_of_the_wrong_kind() {
     bad(
         "global:\n  scrape_interval: 5x\n",
         (2, 20),
-        "not a valid duration string: \"5x\"",
+        "unknown unit \"x\" in duration \"5x\"",
     );
     bad(
         "global:\n  scrape_interval: ''\n",
@@ -574,7 +574,7 @@ fn values_of_the_wrong_kind() {
     bad(
         "global:\n  scrape_interval: 1.5s\n",
         (2, 20),
-        "not a valid duration string: \"1.5s\"",
+        "unknown unit \".\" in duration \"1.5s\"",
     );
     bad(
         "global:\n  body_size_limit: 5\n",
@@ -908,7 +908,7 @@ fn the_error_names_everything() {
     let error = parse("global:\n  scrape_interval: 5x\n").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "parsing YAML file prometheus.yml: line 2, column 20: not a valid duration string: \"5x\""
+        "parsing YAML file prometheus.yml: line 2, column 20: unknown unit \"x\" in duration \"5x\""
     );
 }
 

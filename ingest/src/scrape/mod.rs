@@ -8,7 +8,6 @@ mod batches;
 mod cache;
 pub mod config;
 mod counters;
-mod duration;
 mod manager;
 mod page;
 mod sample_labels;
@@ -18,7 +17,6 @@ mod worker;
 
 pub use active::Health;
 pub use counters::{ScrapeCounters, SummaryTotals};
-pub use duration::{DurationError, format_duration, parse_duration};
 pub use manager::{
     ActiveTargetSnapshot, DroppedTargetSnapshot, PoolStats, ScrapeManager, TargetMetadataSnapshot,
     TargetsSnapshot,

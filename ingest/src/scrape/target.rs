@@ -3,11 +3,11 @@
 //! Promise: labels, drop reasons and error texts are Prometheus's. Not here: when targets come and go (`manager`).
 
 use super::config::ScrapeConfig;
-use super::duration::{format_duration, parse_duration};
 use crate::discovery::TargetGroup;
 use crate::relabel::{Verdict, process};
 use std::fmt::Write;
 use std::time::Duration;
+use storage_engine::model::{DurationError, format_duration_ms, parse_duration_ms};
 use storage_engine::model::{Labels, LabelsBuilder};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -30,13 +30,13 @@ pub enum TargetError {
     Address(String),
     /// `__scrape_interval__` is no duration.
     #[error("error parsing scrape interval: {0}")]
-    Interval(super::duration::DurationError),
+    Interval(DurationError),
     /// `__scrape_interval__` is 0.
     #[error("scrape interval cannot be 0")]
     ZeroInterval,
     /// `__scrape_timeout__` is no duration.
     #[error("error parsing scrape timeout: {0}")]
-    Timeout(super::duration::DurationError),
+    Timeout(DurationError),
     /// `__scrape_timeout__` is 0.
     #[error("scrape timeout cannot be 0")]
     ZeroTimeout,
@@ -91,8 +91,8 @@ fn discovered_labels(
             builder.set(name, value);
         }
     }
-    let interval = format_duration(config.interval);
-    let timeout = format_duration(config.timeout);
+    let interval = format_duration_ms(config.interval.as_millis() as i64);
+    let timeout = format_duration_ms(config.timeout.as_millis() as i64);
     let defaults = [
         ("job", config.job_name.as_str()),
         (INTERVAL, &interval),
@@ -134,11 +134,11 @@ pub fn relabel_target(
     if address.contains('/') {
         return Err(TargetError::Address(address));
     }
-    let interval = parse_duration(builder.get(INTERVAL)).map_err(TargetError::Interval)?;
+    let interval = read_duration(builder.get(INTERVAL)).map_err(TargetError::Interval)?;
     if interval.is_zero() {
         return Err(TargetError::ZeroInterval);
     }
-    let timeout = parse_duration(builder.get(TIMEOUT)).map_err(TargetError::Timeout)?;
+    let timeout = read_duration(builder.get(TIMEOUT)).map_err(TargetError::Timeout)?;
     if timeout.is_zero() {
         return Err(TargetError::ZeroTimeout);
     }
@@ -302,6 +302,11 @@ pub fn global_url(url: &str, options: &GlobalUrlOptions) -> String {
         }
         None => url.to_owned(),
     }
+}
+
+fn read_duration(text: &str) -> Result<Duration, DurationError> {
+    // The reader never yields a negative number.
+    parse_duration_ms(text).map(|ms| Duration::from_millis(ms.unsigned_abs()))
 }
 
 #[cfg(test)]

@@ -14,30 +14,6 @@ use crate::histogram::{
 use crate::parse::ast::{BinaryOp, Span};
 use std::sync::Arc;
 
-/// The operator as PromQL writes it.
-pub fn symbol(op: BinaryOp) -> &'static str {
-    match op {
-        BinaryOp::Add => "+",
-        BinaryOp::Sub => "-",
-        BinaryOp::Mul => "*",
-        BinaryOp::Div => "/",
-        BinaryOp::Mod => "%",
-        BinaryOp::Pow => "^",
-        BinaryOp::Atan2 => "atan2",
-        BinaryOp::Eql => "==",
-        BinaryOp::Neq => "!=",
-        BinaryOp::Lss => "<",
-        BinaryOp::Lte => "<=",
-        BinaryOp::Gtr => ">",
-        BinaryOp::Gte => ">=",
-        BinaryOp::TrimUpper => "</",
-        BinaryOp::TrimLower => ">/",
-        BinaryOp::And => "and",
-        BinaryOp::Or => "or",
-        BinaryOp::Unless => "unless",
-    }
-}
-
 /// `==`, `!=`, `<`, `<=`, `>`, `>=`.
 pub fn is_comparison(op: BinaryOp) -> bool {
     matches!(
@@ -280,14 +256,14 @@ pub(crate) fn samples(
                     made(histogram)
                 }
                 Err(_) => {
-                    let text = texts::incompatible_buckets(symbol(op));
+                    let text = texts::incompatible_buckets(op.as_str());
                     annotations.add(Severity::Warning, text, span);
                     Outcome::Nothing
                 }
             }
         }
         _ => {
-            let text = texts::incompatible_types(kind(left), symbol(op), kind(right));
+            let text = texts::incompatible_types(kind(left), op.as_str(), kind(right));
             annotations.add(Severity::Info, text, span);
             Outcome::Nothing
         }
@@ -337,7 +313,7 @@ fn note_merged(op: BinaryOp, merged: Merged, span: Span, annotations: &mut Annot
 
 /// Histogram operators between floats give nothing and say so.
 pub fn incompatible_floats(op: BinaryOp, span: Span, annotations: &mut Annotations) {
-    let text = texts::incompatible_types("float", symbol(op), "float");
+    let text = texts::incompatible_types("float", op.as_str(), "float");
     annotations.add(Severity::Info, text, span);
 }
 

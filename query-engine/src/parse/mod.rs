@@ -2,7 +2,6 @@
 
 pub mod ast;
 mod check;
-pub mod duration;
 mod error;
 pub mod functions;
 mod json;

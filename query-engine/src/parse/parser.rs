@@ -8,14 +8,13 @@
 
 use super::ast::*;
 use super::check::check;
-use super::duration::{DurationTextError, parse_duration_ms};
 use super::error::ParseError;
 use super::functions::lookup;
 use super::lexer::{Kind, Lexer, Token};
 use super::number::parse_number;
 use super::quote::unquote;
 use crate::eval::text::go_quote;
-use storage_engine::model::{METRIC_NAME, MatchOp, Matcher};
+use storage_engine::model::{METRIC_NAME, MatchOp, Matcher, parse_duration_ms};
 
 /// Which parts of the language are switched on, and the bounds of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -1197,7 +1196,7 @@ impl<'a> Parser<'a> {
         let value = if is_duration {
             parse_duration_ms(&text)
                 .map(|ms| ms as f64 / 1000.0)
-                .map_err(|e: DurationTextError| self.error(token.start, e.to_string()))?
+                .map_err(|e| self.error(token.start, e.to_string()))?
         } else {
             parse_number(&text).map_err(|e| self.error(token.start, e))?
         };

@@ -1,13 +1,12 @@
 //! Syntax tree to canonical text, byte for byte as Prometheus prints it; parsing the text gives the tree back.
 
 use super::ast::*;
-use super::duration::format_duration_ms;
 use super::quote::is_plain_label;
 use crate::eval::text::go_quote;
 use crate::number_text::format_plain;
 use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
-use storage_engine::model::{METRIC_NAME, MatchOp, Matcher};
+use storage_engine::model::{METRIC_NAME, MatchOp, Matcher, format_duration_ms};
 
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -44,7 +43,7 @@ impl Display for NumberLiteral {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
         if self.is_duration {
-            format_duration_ms((self.value * 1000.0).round() as i64, &mut text);
+            text.push_str(&format_duration_ms((self.value * 1000.0).round() as i64));
         } else {
             format_plain(self.value, &mut text);
         }
@@ -159,7 +158,7 @@ fn duration(ms: i64, expr: Option<&DurationExpr>) -> String {
     let mut text = String::new();
     match expr {
         Some(expr) => text = expr.to_string(),
-        None => format_duration_ms(ms, &mut text),
+        None => text.push_str(&format_duration_ms(ms)),
     }
     text
 }

@@ -14,7 +14,7 @@ pub(super) fn first_word(line: &str) -> (&str, &str) {
 
 /// A Prometheus duration (`1h30m`, `5ms`, `0`) in milliseconds.
 pub(super) fn duration_ms(text: &str) -> Option<i64> {
-    crate::parse::duration::parse_duration_ms(text).ok()
+    storage_engine::model::parse_duration_ms(text).ok()
 }
 
 /// A signed duration, as start timestamps are given: `-1m`, `+30s`, `0s`.

@@ -360,7 +360,7 @@ fn is_legacy_label_name(name: &str) -> bool {
 }
 
 /// Go's `strconv.Quote` for valid UTF-8.
-fn write_quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+pub(super) fn write_quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     use fmt::Write;
     f.write_str("\"")?;
     for c in text.chars() {

@@ -2,12 +2,14 @@
 //!
 //! Promise: plain values, no I/O, no clock, no threads. Every other room and crate may use them.
 
+mod duration;
 mod histogram;
 mod labels;
 mod matcher;
 mod re2;
 mod sample;
 
+pub use duration::{DurationError, format_duration_ms, parse_duration_ms};
 pub(crate) use histogram::indexed_buckets;
 pub use histogram::{
     BucketSpan, CUSTOM_BUCKETS_SCHEMA, CounterResetHint, EXPONENTIAL_SCHEMA_MAX,

@@ -28,6 +28,11 @@ pub const OPEN_FILES_WANTED: u64 = 1 << 20;
 /// How long stopping workers may take before the process goes on to close the store without them.
 pub const SHUTDOWN_DRAIN_MAX: std::time::Duration = std::time::Duration::from_secs(15);
 
+/// Bytes of a refused body that are still read and thrown away, so that the sender reads our answer instead of a broken connection; a
+/// longer one is cut off.
+pub const BODY_DRAINED_BYTES_MAX: u64 = 128 << 20;
+/// Most that a declared body length makes us set aside before a byte of it has come.
+pub const BODY_RESERVED_BYTES_MAX: u64 = 1 << 20;
 /// Longest compressed body of a remote-write request; a longer one is refused with 413.
 pub const WRITE_BODY_BYTES_MAX: usize = 32 << 20;
 /// Longest decompressed body of a remote-write request, as Prometheus; a longer one is refused with 400 before memory is taken.

@@ -66,6 +66,20 @@ fn queries_answer_in_prometheuss_shape() {
         get("/api/v1/query?query=%22x%22&time=4").text(),
         r#"{"status":"success","data":{"resultType":"string","result":[4,"x"]}}"#
     );
+    let stats = get(&format!(
+        "/api/v1/query?query=m_total&time={seconds}&stats=all"
+    ))
+    .json();
+    let stats = &stats["data"]["stats"];
+    assert!(
+        stats["timings"]["innerEvalTime"].as_f64().unwrap() > 0.0,
+        "{stats}"
+    );
+    assert!(
+        stats["timings"]["queryPreparationTime"].as_f64().unwrap() > 0.0,
+        "{stats}"
+    );
+    assert_eq!(stats["samples"]["totalQueryableSamples"], 3, "{stats}");
     let posted = ferula.post(
         "/api/v1/query",
         "content-type: application/x-www-form-urlencoded\r\n",

@@ -135,15 +135,20 @@ impl Engine {
         shards: &dyn ShardRunner,
         request: &QueryRequest<'_>,
     ) -> Result<QueryOutput, QueryError> {
-        let size = request.text.len();
-        if size > self.options.query_bytes_max {
-            let limit = self.options.query_bytes_max;
+        let expr = self.parse(request.text)?;
+        self.evaluate(shards, &expr, request).await
+    }
+
+    /// Reads a query text under the engine's limit and switches, for [`Engine::evaluate`].
+    pub fn parse(&self, text: &str) -> Result<Expr, QueryError> {
+        let size = text.len();
+        let limit = self.options.query_bytes_max;
+        if size > limit {
             return Err(QueryError::Invalid(format!(
                 "query of {size} bytes is longer than the limit of {limit} bytes"
             )));
         }
-        let expr = parse(request.text, &self.options.parser).map_err(QueryError::Parse)?;
-        self.evaluate(shards, &expr, request).await
+        parse(text, &self.options.parser).map_err(QueryError::Parse)
     }
 
     /// Answers a query that has been parsed already; the request's text is only used to tell positions.

@@ -154,15 +154,22 @@ async fn evaluate(worker: &Rc<Worker>, asked: Asked) -> Result<ApiData, ApiError
         cancel: cancel.clone(),
     };
     let engine = worker.services.engine.load_full();
+    let preparation = Instant::now();
+    let expr = engine.parse(&asked.text).map_err(api_error)?;
+    let prepared = preparation.elapsed();
+    queries.prepare_time.observe(prepared.as_secs_f64());
     let work = async {
+        let waiting = Instant::now();
         let _slot = queries.slot().await;
-        queries.queue_time.observe(started.elapsed().as_secs_f64());
+        let waited = waiting.elapsed();
+        queries.queue_time.observe(waited.as_secs_f64());
         let evaluation = Instant::now();
-        let outcome = engine.query(&*worker.services.store, &request).await;
-        queries
-            .inner_eval_time
-            .observe(evaluation.elapsed().as_secs_f64());
-        outcome
+        let outcome = engine
+            .evaluate(&*worker.services.store, &expr, &request)
+            .await;
+        let evaluated = evaluation.elapsed();
+        queries.inner_eval_time.observe(evaluated.as_secs_f64());
+        outcome.map(|output| (output, waited, evaluated))
     };
     let mut work = std::pin::pin!(work);
     let outcome = tokio::select! {
@@ -176,10 +183,16 @@ async fn evaluate(worker: &Rc<Worker>, asked: Asked) -> Result<ApiData, ApiError
         }
     };
     drop(running);
-    let mut output = outcome.map_err(api_error)?;
+    let (mut output, waited, evaluated) = outcome.map_err(api_error)?;
+    let timings = asked.stats.then(|| Timings {
+        prepared,
+        waited,
+        evaluated,
+        total: started.elapsed(),
+    });
     let truncated = asked.limit > 0 && truncate(&mut output, asked.limit);
     let sorting = Instant::now();
-    let mut data = render(&output, asked.stats, started.elapsed());
+    let mut data = render(&output, timings);
     queries
         .result_sort_time
         .observe(sorting.elapsed().as_secs_f64());
@@ -208,7 +221,19 @@ fn truncate(output: &mut QueryOutput, limit: usize) -> bool {
     }
 }
 
-fn render(output: &QueryOutput, stats: bool, took: Duration) -> ApiData {
+/// Where the time of a query went.
+struct Timings {
+    /// Parsing.
+    prepared: Duration,
+    /// Waiting for a slot.
+    waited: Duration,
+    /// Planning, evaluating, ordering.
+    evaluated: Duration,
+    /// From arrival to the result.
+    total: Duration,
+}
+
+fn render(output: &QueryOutput, timings: Option<Timings>) -> ApiData {
     let mut json = String::from("{\"resultType\":\"");
     match &output.value {
         QueryValue::Scalar(at, value) => {
@@ -276,11 +301,17 @@ fn render(output: &QueryOutput, stats: bool, took: Duration) -> ApiData {
             json.push(']');
         }
     }
-    if stats {
-        let seconds = took.as_secs_f64();
+    if let Some(timings) = timings {
+        // The engine orders its result while it evaluates, so no time is left to tell apart as sorting.
         json.push_str(&format!(
-            ",\"stats\":{{\"timings\":{{\"evalTotalTime\":{seconds},\"resultSortTime\":0,\"queryPreparationTime\":0,\"innerEvalTime\":{seconds},\"execQueueTime\":0,\"execTotalTime\":{seconds}}},\"samples\":{{\"totalQueryableSamples\":{},\"peakSamples\":{}}}}}",
-            output.stats.samples_total, output.stats.samples_peak
+            ",\"stats\":{{\"timings\":{{\"evalTotalTime\":{},\"resultSortTime\":0,\"queryPreparationTime\":{},\"innerEvalTime\":{},\"execQueueTime\":{},\"execTotalTime\":{}}},\"samples\":{{\"totalQueryableSamples\":{},\"peakSamples\":{}}}}}",
+            (timings.prepared + timings.evaluated).as_secs_f64(),
+            timings.prepared.as_secs_f64(),
+            timings.evaluated.as_secs_f64(),
+            timings.waited.as_secs_f64(),
+            timings.total.as_secs_f64(),
+            output.stats.samples_total,
+            output.stats.samples_peak
         ));
     }
     json.push('}');

@@ -69,6 +69,11 @@ fn start_time_ms(worker: &Worker) -> i64 {
     since.map_or(0, |d| d.as_millis() as i64)
 }
 
+/// Threads of this process, which is what stands in for goroutines here.
+fn thread_count() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
+}
+
 /// `status/runtimeinfo`.
 pub fn runtime_info(worker: &Worker) -> Result<ApiData, ApiError> {
     let app = &worker.app;
@@ -83,7 +88,7 @@ pub fn runtime_info(worker: &Worker) -> Result<ApiData, ApiError> {
         "reloadConfigSuccess": app.reload_state().is_successful(),
         "lastConfigTime": rfc3339(app.reload_state().success_time_ms()),
         "corruptionCount": worker.services.store.log_records_lost(),
-        "goroutineCount": 0,
+        "goroutineCount": thread_count(),
         "GOMAXPROCS": worker.services.store.shard_count(),
         "GOMEMLIMIT": 0,
         "GOGC": "",

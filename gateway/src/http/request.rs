@@ -4,6 +4,7 @@ use super::body::{BodyError, read_limited};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use hyper::body::Incoming;
+use std::time::Duration;
 
 /// A request whose path has been matched.
 pub struct Request {
@@ -18,11 +19,12 @@ pub struct Request {
     /// Values of `{name}` parts of the route, percent-decoded; not always UTF-8.
     pub path_values: Vec<(String, Vec<u8>)>,
     body: Option<Incoming>,
+    read_timeout: Duration,
 }
 
 impl Request {
-    /// Takes hyper's request apart.
-    pub fn new(request: hyper::Request<Incoming>) -> Self {
+    /// Takes hyper's request apart; its body must be whole within `read_timeout`.
+    pub fn new(request: hyper::Request<Incoming>, read_timeout: Duration) -> Self {
         let (head, body) = request.into_parts();
         Request {
             method: head.method,
@@ -31,6 +33,7 @@ impl Request {
             headers: head.headers,
             path_values: Vec::new(),
             body: Some(body),
+            read_timeout,
         }
     }
 
@@ -50,10 +53,12 @@ impl Request {
     /// Reads the whole body into `buffer` (cleared first), at most `limit` bytes.
     pub async fn read_body(&mut self, limit: usize, buffer: &mut Vec<u8>) -> Result<(), BodyError> {
         buffer.clear();
-        match self.body.take() {
-            Some(body) => read_limited(body, limit, buffer).await,
-            None => Ok(()),
-        }
+        let Some(body) = self.body.take() else {
+            return Ok(());
+        };
+        tokio::time::timeout(self.read_timeout, read_limited(body, limit, buffer))
+            .await
+            .unwrap_or(Err(BodyError::Slow(self.read_timeout)))
     }
 
     /// Parameters of the query string and, for a form POST, of the body: Go's `Request.Form` (body values first).

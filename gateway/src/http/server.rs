@@ -103,7 +103,7 @@ pub async fn serve(
                 let worker = worker.clone();
                 async move {
                     let headers = hyper::Request::headers(&request).clone();
-                    let request = Request::new(request);
+                    let request = Request::new(request, read_timeout);
                     let response = router::dispatch(&worker, request).await;
                     let response = packed_if_accepted(&headers, response);
                     Ok::<_, Infallible>(response.map(Full::new))

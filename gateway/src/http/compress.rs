@@ -13,7 +13,7 @@ const PACKED_BODY_BYTES_MIN: usize = 1024;
 
 /// How an answer can be packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Coding {
+pub(super) enum Coding {
     Gzip,
     /// The zlib format, as HTTP means `deflate`.
     Deflate,
@@ -45,7 +45,7 @@ impl Coding {
 }
 
 /// The first coding in the client's list that we have. (`q=0` refuses.)
-fn accepted(headers: &HeaderMap) -> Option<Coding> {
+pub(super) fn accepted(headers: &HeaderMap) -> Option<Coding> {
     headers
         .get_all(ACCEPT_ENCODING)
         .iter()
@@ -68,10 +68,10 @@ fn accepted(headers: &HeaderMap) -> Option<Coding> {
 }
 
 /// Compresses the body where the client takes it and it is worth it.
-pub(super) fn packed_if_accepted(request: &HeaderMap, mut response: Response) -> Response {
+pub(super) fn packed(coding: Option<Coding>, mut response: Response) -> Response {
     let worth = response.body().len() >= PACKED_BODY_BYTES_MIN
         && !response.headers().contains_key(CONTENT_ENCODING);
-    let Some(coding) = accepted(request).filter(|_| worth) else {
+    let Some(coding) = coding.filter(|_| worth) else {
         return response;
     };
     if let Ok(packed) = coding.pack(response.body()) {
@@ -108,7 +108,7 @@ mod tests {
         let body = "x".repeat(5000);
         for coding in [Coding::Gzip, Coding::Deflate] {
             let response = http::Response::new(Bytes::from(body.clone()));
-            let packed = packed_if_accepted(&headers(coding.name()), response);
+            let packed = packed(accepted(&headers(coding.name())), response);
             assert_eq!(packed.headers()[CONTENT_ENCODING], coding.name());
             let mut plain = String::new();
             match coding {

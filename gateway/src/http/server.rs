@@ -2,9 +2,8 @@
 //!
 //! Every worker listens on its own socket with `SO_REUSEPORT`, so the kernel spreads connections and no accept lock exists.
 
-use super::compress::packed_if_accepted;
 use super::request::Request;
-use super::{respond, router};
+use super::{compress, respond, router};
 use crate::worker::Worker;
 use http_body_util::Full;
 use hyper::server::conn::http1;
@@ -102,10 +101,10 @@ pub async fn serve(
             let service = service_fn(move |request| {
                 let worker = worker.clone();
                 async move {
-                    let headers = hyper::Request::headers(&request).clone();
+                    let coding = compress::accepted(hyper::Request::headers(&request));
                     let request = Request::new(request, read_timeout);
                     let response = router::dispatch(&worker, request).await;
-                    let response = packed_if_accepted(&headers, response);
+                    let response = compress::packed(coding, response);
                     Ok::<_, Infallible>(response.map(Full::new))
                 }
             });

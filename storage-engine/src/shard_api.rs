@@ -3,7 +3,7 @@
 //! Everything here is owned data. A shard is touched by one thread; nobody shares its insides.
 
 use crate::model::{FloatHistogram, SeriesRef, TimestampMs};
-use crate::shard::ShardReader;
+use crate::shard::{Action, Shard, ShardReader};
 use std::sync::Arc;
 
 /// Columns of samples for one shard, in arrival order. One entry of each column is one sample.
@@ -183,6 +183,47 @@ pub enum TaskState {
 pub trait ShardTask: Send {
     /// One bounded piece of work on a consistent view of the shard.
     fn slice(&mut self, shard: &ShardReader<'_>) -> TaskState;
+}
+
+/// What a read touched, for the statistics of a query, and what it could not read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReadNotes {
+    /// Chunks of the head and pages of blocks that were decoded.
+    pub pages_decoded: u64,
+    /// Pages that time range or statistics made needless.
+    pub pages_skipped: u64,
+    /// Encoded bytes of the decoded pages.
+    pub bytes_read: u64,
+    /// What was damaged and is missing from the answer, in words for the answer's warnings; each once.
+    pub damage: Vec<String>,
+}
+
+impl ReadNotes {
+    /// Adds what another read noted.
+    pub fn merge(&mut self, other: ReadNotes) {
+        self.pages_decoded += other.pages_decoded;
+        self.pages_skipped += other.pages_skipped;
+        self.bytes_read += other.bytes_read;
+        for text in other.damage {
+            self.note_damage(text);
+        }
+    }
+
+    /// Notes damage once.
+    pub fn note_damage(&mut self, text: String) {
+        if !self.damage.contains(&text) {
+            self.damage.push(text);
+        }
+    }
+}
+
+/// A change of a shard other than an append: a block that appears, a deletion, the end of a sealing.
+///
+/// It runs between batches, in one piece, and must stay short. It carries its own way to give back results. It answers `request` exactly
+/// once: at once by [`Action::Reply`], or with the commit that it has put records into.
+pub trait ShardChange: Send {
+    /// Changes the shard. `now` is monotonic nanoseconds.
+    fn apply(self: Box<Self>, shard: &mut Shard, request: u64, now: u64, actions: &mut Vec<Action>);
 }
 
 /// Where query tasks can be sent: the running store, or plain shards in a test.

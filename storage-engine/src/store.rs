@@ -14,7 +14,7 @@ use crate::runtime::{Mail, Mailbox, PublishedStats, Refused, ShardStart, ShardTh
 use crate::runtime::{Watchdog, probe_ring};
 use crate::shard::{ShardConfig, ShardStats};
 use crate::shard_api::{
-    AppendBatch, AppendError, AppendMode, AppendOutcome, ShardRunner, ShardTask,
+    AppendBatch, AppendError, AppendMode, AppendOutcome, ShardChange, ShardRunner, ShardTask,
 };
 use crate::wal::{ReplayProgress, WalOptions, WalPlace};
 use manifest::Manifest;
@@ -290,6 +290,20 @@ impl Store {
             reply,
         };
         match self.mailbox(shard).push(mail) {
+            Ok(()) => answer.await.unwrap_or(Err(AppendError::Stopped)),
+            Err(Refused::Full(_)) => Err(AppendError::Overloaded),
+            Err(Refused::Closed(_)) => Err(AppendError::Stopped),
+        }
+    }
+
+    /// Hands a change to a shard and waits for its answer; refused like an append.
+    pub async fn change(
+        &self,
+        shard: usize,
+        change: Box<dyn ShardChange>,
+    ) -> Result<AppendOutcome, AppendError> {
+        let (reply, answer) = oneshot::channel();
+        match self.mailbox(shard).push(Mail::Change { change, reply }) {
             Ok(()) => answer.await.unwrap_or(Err(AppendError::Stopped)),
             Err(Refused::Full(_)) => Err(AppendError::Overloaded),
             Err(Refused::Closed(_)) => Err(AppendError::Stopped),

@@ -7,6 +7,7 @@
 mod aligned;
 mod dir_lock;
 mod dma;
+mod file_bytes;
 mod manifest_file;
 mod simulated;
 mod standard;
@@ -14,6 +15,7 @@ mod standard;
 pub use aligned::AlignedBytes;
 pub use dir_lock::DirLock;
 pub use dma::DmaDisk;
+pub use file_bytes::FileBytes;
 pub use manifest_file::write_atomically;
 pub use simulated::{CrashImage, Fault, SimulatedDisk};
 pub use standard::{StandardDisk, random_bytes};
@@ -50,6 +52,21 @@ pub trait Disk: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// The content of a file that nobody writes any more.
+    fn map(&self, path: &Path) -> io::Result<FileBytes>;
+    /// Gives a file a second name, which must be free. Durable after [`Disk::sync_dir`].
+    fn hard_link(&self, source: &Path, target: &Path) -> io::Result<()>;
+    /// Room on the file system of a directory.
+    fn space(&self, dir: &Path) -> io::Result<DiskSpace>;
+}
+
+/// Room on a file system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// All of it.
+    pub total: u64,
+    /// What this process may still use.
+    pub available: u64,
 }
 
 /// An open file.

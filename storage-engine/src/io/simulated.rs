@@ -3,7 +3,7 @@
 //! Promise: nothing is durable that was not synced (bytes by the file's sync, names by the directory's), unless [`SimulatedDisk::crash`]
 //! is told to let it through. Same seed, same damage.
 
-use super::{Access, Disk, DiskFile};
+use super::{Access, Disk, DiskFile, DiskSpace, FileBytes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -101,9 +101,10 @@ impl State {
     }
 
     fn used(&self) -> u64 {
-        self.names
-            .values()
-            .map(|&inode| self.inodes[inode].seen.len() as u64)
+        let linked: BTreeSet<usize> = self.names.values().copied().collect();
+        linked
+            .into_iter()
+            .map(|inode| self.inodes[inode].seen.len() as u64)
             .sum()
     }
 }
@@ -324,6 +325,32 @@ impl Disk for SimulatedDisk {
         let inside = names.iter().filter(|(path, _)| path.parent() == Some(dir));
         durable_names.extend(inside.map(|(path, &inode)| (path.clone(), inode)));
         Ok(())
+    }
+
+    fn map(&self, path: &Path) -> io::Result<FileBytes> {
+        let state = self.state();
+        let inode = state.inode(path)?;
+        Ok(FileBytes::from(state.inodes[inode].seen.clone()))
+    }
+
+    fn hard_link(&self, source: &Path, target: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.operate()?;
+        let inode = state.inode(source)?;
+        if state.names.contains_key(target) {
+            return Err(io::Error::from(io::ErrorKind::AlreadyExists));
+        }
+        state.names.insert(target.to_path_buf(), inode);
+        Ok(())
+    }
+
+    fn space(&self, _dir: &Path) -> io::Result<DiskSpace> {
+        let state = self.state();
+        let total = state.capacity.unwrap_or(1 << 40);
+        Ok(DiskSpace {
+            total,
+            available: total.saturating_sub(state.used()),
+        })
     }
 }
 

@@ -1,8 +1,10 @@
 //! The real disk through blocking system calls.
 
-use super::{Access, Disk, DiskFile};
+use super::{Access, Disk, DiskFile, DiskSpace, FileBytes};
+use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -59,6 +61,28 @@ impl Disk for StandardDisk {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
+    }
+
+    fn map(&self, path: &Path) -> io::Result<FileBytes> {
+        FileBytes::map(&File::open(path)?)
+    }
+
+    fn hard_link(&self, source: &Path, target: &Path) -> io::Result<()> {
+        fs::hard_link(source, target)
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<DiskSpace> {
+        let path = CString::new(dir.as_os_str().as_bytes())?;
+        // SAFETY: all-zero bytes are a value of this plain structure of integers.
+        let mut stat: libc::statvfs = unsafe { std::mem::zeroed() };
+        // SAFETY: the path ends in NUL and the structure lives through the call.
+        if unsafe { libc::statvfs(path.as_ptr(), &raw mut stat) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(DiskSpace {
+            total: stat.f_blocks * stat.f_frsize,
+            available: stat.f_bavail * stat.f_frsize,
+        })
     }
 }
 

@@ -21,4 +21,6 @@ pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use re2::{
     Re2Error, translate as translate_re2, translate_unanchored as translate_re2_unanchored,
 };
-pub use sample::{STALE_NAN_BITS, SampleColumns, SeriesRef, ShardId, TimestampMs, is_stale_nan};
+pub use sample::{
+    STALE_NAN_BITS, SampleColumns, SeriesRef, SeriesSamples, ShardId, TimestampMs, is_stale_nan,
+};

@@ -1,5 +1,8 @@
 //! Samples as columns, and the small integers that name series and shards.
 
+use super::FloatHistogram;
+use std::sync::Arc;
+
 /// Milliseconds since the Unix epoch, UTC; negative before 1970.
 pub type TimestampMs = i64;
 
@@ -60,5 +63,35 @@ impl SampleColumns {
     pub fn push(&mut self, timestamp: TimestampMs, value: f64) {
         self.timestamps.push(timestamp);
         self.values.push(value);
+    }
+}
+
+/// All that one series holds in some range of time; what goes into a block and comes out of one.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SeriesSamples {
+    /// Float samples.
+    pub floats: SampleColumns,
+    /// Native histograms in ascending order of time; none at the time of a float.
+    pub histograms: Vec<(TimestampMs, Arc<FloatHistogram>)>,
+    /// Start timestamps as runs: from this sample time on, samples carry this start timestamp (0: none), until the next run.
+    pub starts: Vec<(TimestampMs, TimestampMs)>,
+}
+
+impl SeriesSamples {
+    /// Forgets the samples, keeps the memory.
+    pub fn clear(&mut self) {
+        self.floats.clear();
+        self.histograms.clear();
+        self.starts.clear();
+    }
+
+    /// Samples of both kinds.
+    pub fn len(&self) -> usize {
+        self.floats.len() + self.histograms.len()
+    }
+
+    /// True without samples.
+    pub fn is_empty(&self) -> bool {
+        self.floats.is_empty() && self.histograms.is_empty()
     }
 }

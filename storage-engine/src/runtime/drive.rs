@@ -122,6 +122,10 @@ impl<R: Rt> Driver<'_, R> {
                     mode,
                 },
                 Some(Mail::Task(task)) => Event::Task(task),
+                Some(Mail::Change { change, reply }) => Event::Change {
+                    request: self.replies.add(reply),
+                    change,
+                },
                 None => break,
             };
             self.feed(event);

@@ -4,7 +4,9 @@
 //! Full means refused, at once: waiting or giving up is the sender's choice.
 
 use crate::limits::MAILBOX_MESSAGES_MAX;
-use crate::shard_api::{AppendBatch, AppendError, AppendMode, AppendOutcome, ShardTask};
+use crate::shard_api::{
+    AppendBatch, AppendError, AppendMode, AppendOutcome, ShardChange, ShardTask,
+};
 use crossbeam::queue::{ArrayQueue, SegQueue};
 use futures_util::task::AtomicWaker;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
@@ -24,6 +26,11 @@ pub(crate) enum Mail {
     },
     /// A piece of a query.
     Task(Box<dyn ShardTask>),
+    /// A change other than an append.
+    Change {
+        change: Box<dyn ShardChange>,
+        reply: ReplySender,
+    },
 }
 
 /// What a log says.

@@ -10,7 +10,7 @@ use super::thread::replay_shard;
 use super::{ReplyReceiver, Rt};
 use crate::io::{Access, AlignedBytes, BlockingDisk, DiskFile, LogDisk, SimulatedDisk};
 use crate::shard::{Shard, ShardConfig, ShardStats};
-use crate::shard_api::{AppendBatch, AppendError, AppendMode, ShardTask};
+use crate::shard_api::{AppendBatch, AppendError, AppendMode, ShardChange, ShardTask};
 use crate::wal::{Replayed, WalOptions, WalWriter};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -332,6 +332,16 @@ impl SimulatedShard {
     /// Sends a piece of a query; false if it was not taken.
     pub fn submit(&self, task: Box<dyn ShardTask>) -> bool {
         self.mailbox.push(Mail::Task(task)).is_ok()
+    }
+
+    /// Sends a change; the answer comes while the simulation runs.
+    pub fn change(&self, change: Box<dyn ShardChange>) -> Result<ReplyReceiver, AppendError> {
+        let (reply, answer) = oneshot::channel();
+        match self.mailbox.push(Mail::Change { change, reply }) {
+            Ok(()) => Ok(answer),
+            Err(Refused::Full(_)) => Err(AppendError::Overloaded),
+            Err(Refused::Closed(_)) => Err(AppendError::Stopped),
+        }
     }
 
     /// Asks the shard to finish and end.

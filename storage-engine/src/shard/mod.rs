@@ -26,7 +26,9 @@ use crate::head::Head;
 use crate::index::Index;
 use crate::limits::{SERIES_PER_SHARD_MAX, TASKS_PER_SHARD_MAX, WAL_PENDING_BYTES_MAX};
 use crate::model::ShardId;
-use crate::shard_api::{AppendBatch, AppendError, AppendMode, AppendOutcome, ShardTask, TaskState};
+use crate::shard_api::{
+    AppendBatch, AppendError, AppendMode, AppendOutcome, ShardChange, ShardTask, TaskState,
+};
 use append::LogColumns;
 use commit::Commits;
 use std::collections::VecDeque;
@@ -44,6 +46,13 @@ pub enum Event {
     },
     /// A piece of a query to run, a slice at a time.
     Task(Box<dyn ShardTask>),
+    /// A change other than an append; answered by [`Action::Reply`] with the same `request`.
+    Change {
+        /// The sender's own number for the change.
+        request: u64,
+        /// What to do.
+        change: Box<dyn ShardChange>,
+    },
     /// The log has (or has not) taken the bytes of [`Action::Log`] with this number.
     LogDone {
         /// Number of the commit.
@@ -183,6 +192,11 @@ impl Shard {
                     self.tasks.push_back(task);
                 }
             }
+            Event::Change { request, .. } if self.stopping => actions.push(Action::Reply {
+                request,
+                result: Err(AppendError::Stopped),
+            }),
+            Event::Change { request, change } => change.apply(self, request, now, actions),
             Event::LogDone { lsn, result } => self.commits.on_done(lsn, result, actions),
             Event::LogReopened => self.commits.on_reopened(actions),
             Event::Tick => self.commits.on_tick(now, actions),

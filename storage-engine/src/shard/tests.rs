@@ -784,3 +784,41 @@ fn a_float_behind_a_stale_histogram_of_the_same_batch_survives_replay() {
     assert_eq!(kinds(&shard), expected);
     assert_eq!(kinds(&replay(&log)), expected);
 }
+
+/// Answers at once and says what it saw.
+struct CountSeries(std::sync::mpsc::Sender<u64>);
+
+impl ShardChange for CountSeries {
+    fn apply(
+        self: Box<Self>,
+        shard: &mut Shard,
+        request: u64,
+        _now: u64,
+        actions: &mut Vec<Action>,
+    ) {
+        self.0.send(shard.reader().series_count()).unwrap();
+        actions.push(Action::Reply {
+            request,
+            result: Ok(AppendOutcome::default()),
+        });
+    }
+}
+
+#[test]
+fn a_change_is_answered_once_and_refused_while_stopping() {
+    let mut shard = Shard::new(ShardConfig::default());
+    let (sender, seen) = std::sync::mpsc::channel();
+    let mut actions = Vec::new();
+    for stopping in [false, true] {
+        let change = Box::new(CountSeries(sender.clone()));
+        shard.on(1, Event::Change { request: 7, change }, &mut actions);
+        let Some(Action::Reply { request: 7, result }) = actions.pop() else {
+            panic!("no reply");
+        };
+        assert_eq!(result.is_err(), stopping);
+        actions.clear();
+        shard.on(1, Event::Stop, &mut actions);
+        actions.clear();
+    }
+    assert_eq!(seen.try_iter().collect::<Vec<_>>(), [0]);
+}

@@ -17,7 +17,7 @@ pub use dir_lock::DirLock;
 pub use dma::DmaDisk;
 pub use file_bytes::FileBytes;
 pub use manifest_file::write_atomically;
-pub use simulated::{CrashImage, Fault, SimulatedDisk};
+pub use simulated::{CrashImage, DiskHook, Fault, Operation, SimulatedDisk, Verdict, WriteNote};
 pub use standard::{StandardDisk, random_bytes};
 
 use std::io;

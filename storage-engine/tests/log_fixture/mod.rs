@@ -84,6 +84,8 @@ impl Log {
     pub(crate) fn with_identity(ack: AckMode, segment_bytes: u64, store_id: [u8; 16]) -> Log {
         let disk = SimulatedDisk::new();
         disk.create_dir_all(DIR.as_ref()).unwrap();
+        disk.sync_dir("/data/shard-000".as_ref()).unwrap();
+        disk.sync_dir("/data".as_ref()).unwrap();
         let position = LogPosition {
             next_sequence: 1,
             next_lsn: 1,

@@ -34,6 +34,15 @@ impl Client {
             .await?;
         Ok((status, String::from_utf8_lossy(&body).into_owned()))
     }
+
+    /// POST without a body.
+    pub(crate) async fn post(&mut self, path: &str) -> Result<(u16, String)> {
+        let (status, body) = self
+            .connection
+            .send(http::Request::post(path), Bytes::new())
+            .await?;
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    }
 }
 
 /// Percent-encodes a parameter value.

@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use loadgen::body::Protocol;
 use loadgen::ledger::{Layout, Ledger};
 use loadgen::sender::{Plan, Progress, now_ms, run as send};
-use loadgen::series::{Fleet, mix};
+use loadgen::series::{Fleet, NOISE_PERCENT, mix};
 use loadgen::verify::{Verdict, verify};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -27,6 +27,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<bool> {
         series: number(matches, "series")?,
         seed,
         generation: 0,
+        noise_percent: NOISE_PERCENT,
     };
     let layout = Layout {
         fleet,

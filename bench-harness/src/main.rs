@@ -5,6 +5,7 @@
 )]
 
 mod differ;
+mod disk;
 mod kill;
 mod process;
 mod queries;
@@ -99,11 +100,30 @@ fn command() -> Command {
             "",
             "More flags for ferula, separated by spaces",
         ));
+    let disk = Command::new("disk")
+        .about("Bytes per sample on disk, index included, of the same data in each server's settled form")
+        .args([
+            path("ferula", "The ferula binary; the one beside this program when not given"),
+            path("prometheus", "A Prometheus binary"),
+            path("victoriametrics", "A VictoriaMetrics binary"),
+        ])
+        .arg(value("series", "10000", "Number of series"))
+        .arg(value("rounds", "480", "Samples of each series"))
+        .arg(value("step-ms", "15000", "Time between the samples of a series, milliseconds"))
+        .arg(value("noise", "10,1", "Shares of random floats, in percent; a table for each"))
+        .arg(value("ferula-args", "", "More flags for ferula, separated by spaces").allow_hyphen_values(true))
+        .arg(
+            Arg::new("running")
+                .long("running")
+                .action(clap::ArgAction::Append)
+                .value_name("KIND=URL=DATA")
+                .help("Measure a running server (ferula, prometheus or victoriametrics) instead of filling new ones; again for each"),
+        );
     Command::new("ferula-bench")
         .about("Side-by-side runs of ferula and its peers")
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
-        .subcommands([remote_write, kill, twin, scrape])
+        .subcommands([remote_write, kill, twin, scrape, disk])
 }
 
 /// A typed option.
@@ -154,6 +174,7 @@ fn main() -> Result<ExitCode> {
         match matches.subcommand() {
             Some(("remote-write", matches)) => remote_write::run(matches).await,
             Some(("kill", matches)) => kill::run(matches).await,
+            Some(("disk", matches)) => disk::run(matches).await,
             Some(("twin", matches)) => twin::remote_write_twin(matches).await,
             Some(("scrape-twin", matches)) => twin::scrape_twin(matches).await,
             _ => bail!("unknown command"),

@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use loadgen::body::Protocol;
 use loadgen::ledger::{Layout, Ledger};
 use loadgen::sender::now_ms;
-use loadgen::series::Fleet;
+use loadgen::series::{Fleet, NOISE_PERCENT};
 use loadgen::verify::verify;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -37,6 +37,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<bool> {
         series: number(matches, "series")?,
         seed: 1,
         generation: 0,
+        noise_percent: NOISE_PERCENT,
     };
     let layout = Layout {
         fleet,

@@ -164,6 +164,7 @@ mod tests {
             series: 10,
             seed: 3,
             generation: 1,
+            noise_percent: crate::series::NOISE_PERCENT,
         };
         let mut body = Body::new(&fleet, (0..10).collect(), Protocol::V1);
         let now = 1_700_000_000_123;

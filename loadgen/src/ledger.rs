@@ -66,7 +66,7 @@ impl LedgerWriter {
         head.extend_from_slice(&layout.fleet.seed.to_le_bytes());
         head.extend_from_slice(&(layout.batch as u64).to_le_bytes());
         head.extend_from_slice(&layout.shuffle.to_le_bytes());
-        head.extend_from_slice(&0u64.to_le_bytes());
+        head.extend_from_slice(&u64::from(layout.fleet.noise_percent).to_le_bytes());
         file.write_all(&head)?;
         Ok(LedgerWriter {
             file: Mutex::new(file),
@@ -120,6 +120,7 @@ impl Ledger {
             series: word(8) as usize,
             seed: word(16),
             generation: (word(0) >> 32) as u32,
+            noise_percent: word(40) as u32,
         };
         let layout = Layout {
             fleet,
@@ -177,6 +178,7 @@ mod tests {
             series: 25,
             seed: 9,
             generation: 2,
+            noise_percent: crate::series::NOISE_PERCENT,
         };
         let layout = Layout {
             fleet,

@@ -66,6 +66,11 @@ fn command() -> Command {
             "Replace all series every n rounds; 0: never",
         ))
         .arg(value("seed", "1", "Seed of the values"))
+        .arg(value(
+            "noise",
+            "10",
+            "Of a hundred series, how many are random floats (at most 30)",
+        ))
         .arg(value("protocol", "v1", "v1 or v2"))
         .arg(
             Arg::new("ledger")
@@ -131,6 +136,7 @@ fn plan(matches: &ArgMatches) -> Result<Plan> {
         series: number(matches, "series")?,
         seed: number(matches, "seed")?,
         generation: 0,
+        noise_percent: number(matches, "noise")?,
     };
     let layout = Layout {
         fleet,

@@ -20,7 +20,12 @@ pub struct Fleet {
     pub seed: u64,
     /// Changes with churn: series of another generation are other series.
     pub generation: u32,
+    /// Of a hundred series, how many are random floats (at most 30); the usual share is [`NOISE_PERCENT`].
+    pub noise_percent: u32,
 }
+
+/// The usual share of random floats.
+pub const NOISE_PERCENT: u32 = 10;
 
 const NAMES: [&str; 10] = [
     "http_requests_handled_total",
@@ -82,14 +87,18 @@ impl Fleet {
         ]
     }
 
-    /// The value of a series in a round: 45 % integer counters, 25 % constants, 20 % two-decimal gauges, 10 % random floats.
+    /// The value of a series in a round: 45 % integer counters, 25 % constants, then two-decimal gauges, and random
+    /// floats in the last `noise_percent`.
     pub fn value(&self, index: usize, round: u64) -> f64 {
         let own = mix(self.seed ^ index as u64);
         let step = mix(own ^ round.wrapping_mul(0x5851_f42d_4c95_7f2d));
+        let gauges_end = 100 - u64::from(self.noise_percent.min(30));
         match own % 100 {
             0..45 => (own >> 40) as f64 + round as f64 * ((own >> 8) % 50) as f64,
             45..70 => ((own >> 20) % 1000) as f64,
-            70..90 => (((own >> 20) % 10_000) as f64 + (step % 500) as f64) / 100.0,
+            kind if kind < gauges_end => {
+                (((own >> 20) % 10_000) as f64 + (step % 500) as f64) / 100.0
+            }
             _ => (step >> 11) as f64 / (1u64 << 53) as f64,
         }
     }
@@ -105,6 +114,7 @@ mod tests {
             series: 1200,
             seed: 7,
             generation: 0,
+            noise_percent: NOISE_PERCENT,
         };
         let mut seen = std::collections::HashSet::new();
         for i in 0..fleet.series {
@@ -121,6 +131,7 @@ mod tests {
             series: 100,
             seed: 7,
             generation: 0,
+            noise_percent: NOISE_PERCENT,
         };
         for i in 0..100 {
             assert_eq!(fleet.value(i, 5).to_bits(), fleet.value(i, 5).to_bits());

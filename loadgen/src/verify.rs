@@ -220,6 +220,7 @@ mod tests {
             series: 2,
             seed: 1,
             generation: 0,
+            noise_percent: crate::series::NOISE_PERCENT,
         };
         let layout = Layout {
             fleet,

@@ -6,6 +6,7 @@
 
 mod differ;
 mod disk;
+mod disk_full;
 mod kill;
 mod process;
 mod queries;
@@ -119,11 +120,21 @@ fn command() -> Command {
                 .value_name("KIND=URL=DATA")
                 .help("Measure a running server (ferula, prometheus or victoriametrics) instead of filling new ones; again for each"),
         );
+    let disk_full = Command::new("disk-full")
+        .about("Fills a small disk under load, again and again: nothing acknowledged may go, writing resumes by itself")
+        .arg(path("ferula", "The ferula binary; the one beside this program when not given"))
+        .arg(value("fills", "50", "How often"))
+        .arg(value("megabytes", "320", "Size of the disk, a tmpfs"))
+        .arg(value("series", "2000", "Number of series"))
+        .arg(value("batch", "500", "Samples per request"))
+        .arg(value("rate", "20000", "Samples per second"))
+        .arg(value("seed", "1", "Seed of times and values"))
+        .arg(value("ferula-args", "", "More flags for ferula, separated by spaces").allow_hyphen_values(true));
     Command::new("ferula-bench")
         .about("Side-by-side runs of ferula and its peers")
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
-        .subcommands([remote_write, kill, twin, scrape, disk])
+        .subcommands([remote_write, kill, twin, scrape, disk, disk_full])
 }
 
 /// A typed option.
@@ -174,6 +185,7 @@ fn main() -> Result<ExitCode> {
         match matches.subcommand() {
             Some(("remote-write", matches)) => remote_write::run(matches).await,
             Some(("kill", matches)) => kill::run(matches).await,
+            Some(("disk-full", matches)) => disk_full::run(matches).await,
             Some(("disk", matches)) => disk::run(matches).await,
             Some(("twin", matches)) => twin::remote_write_twin(matches).await,
             Some(("scrape-twin", matches)) => twin::scrape_twin(matches).await,

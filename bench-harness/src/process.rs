@@ -22,17 +22,28 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `program` with its output in `log`.
+    /// Starts `program` in a directory, where its output goes too.
     pub(crate) fn start(
         program: &Path,
         args: &[String],
         directory: &Path,
         authority: &str,
     ) -> Result<Self> {
+        Server::start_in(program, args, directory, directory, authority)
+    }
+
+    /// Starts `program` in a directory, with its output in another.
+    pub(crate) fn start_in(
+        program: &Path,
+        args: &[String],
+        directory: &Path,
+        log_directory: &Path,
+        authority: &str,
+    ) -> Result<Self> {
         let name = program
             .file_name()
             .map_or_else(String::new, |n| n.to_string_lossy().into());
-        let log = directory.join(format!("{name}.log"));
+        let log = log_directory.join(format!("{name}.log"));
         let out = File::options().create(true).append(true).open(&log)?;
         let child = Command::new(program)
             .args(args)

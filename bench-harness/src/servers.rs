@@ -68,8 +68,13 @@ impl Setup {
         }
     }
 
-    /// Starts it.
+    /// Starts it; its output goes beside its data.
     pub(crate) fn start(&self) -> Result<Server> {
+        self.start_with_log(&self.directory)
+    }
+
+    /// Starts it; its output goes to a file in `log_directory`.
+    pub(crate) fn start_with_log(&self, log_directory: &Path) -> Result<Server> {
         let authority = format!("127.0.0.1:{}", self.port);
         let data = self.data().display().to_string();
         let mut args = match self.kind {
@@ -93,6 +98,12 @@ impl Setup {
             ],
         };
         args.extend(self.extra.iter().cloned());
-        Server::start(&self.program, &args, &self.directory, &authority)
+        Server::start_in(
+            &self.program,
+            &args,
+            &self.directory,
+            log_directory,
+            &authority,
+        )
     }
 }

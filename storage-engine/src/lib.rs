@@ -13,4 +13,5 @@ pub mod runtime;
 pub mod shard;
 pub mod shard_api;
 pub mod store;
+pub mod tombstones;
 pub mod wal;

@@ -12,15 +12,22 @@
 pub(crate) mod bits;
 mod histograms;
 pub(crate) mod hot;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the shard fills it with the next change")
+)]
+pub(crate) mod out_of_order;
 mod page;
+mod read;
 pub(crate) mod sealed;
 pub(crate) mod slab;
 
-use crate::model::{FloatHistogram, STALE_NAN_BITS, SampleColumns, SeriesRef, TimestampMs};
-use crate::shard_api::{RejectReason, TimeRange};
-use bits::{Bits, CHUNK_BYTES_MAX};
+use crate::model::{FloatHistogram, STALE_NAN_BITS, SeriesRef, TimestampMs};
+use crate::shard_api::RejectReason;
+use crate::tombstones::Tombstones;
 use histograms::Histograms;
 use hot::{Appended, Hot};
+use out_of_order::OutOfOrder;
 use sealed::{ChunkRef, Sealed};
 use slab::Slab;
 use std::sync::Arc;
@@ -114,7 +121,6 @@ impl Lines {
 }
 
 /// All series of one shard, by slot.
-#[derive(Default)]
 pub(crate) struct Head {
     hot: Lines,
     /// Oldest timestamp of each series; read by queries only, so not in the hot line.
@@ -122,10 +128,34 @@ pub(crate) struct Head {
     slab: Slab,
     sealed: Sealed,
     histograms: Histograms,
+    out_of_order: OutOfOrder,
+    /// Deleted ranges by slot; reads leave out what lies in them.
+    deleted: Tombstones,
+    /// In-order samples before this have been truncated and are not read, even where their chunk is still here.
+    truncated_before: TimestampMs,
     samples: u64,
     open_chunks: u64,
     time_min: Option<TimestampMs>,
     time_max: Option<TimestampMs>,
+}
+
+impl Default for Head {
+    fn default() -> Head {
+        Head {
+            hot: Lines::default(),
+            oldest: Vec::new(),
+            slab: Slab::default(),
+            sealed: Sealed::default(),
+            histograms: Histograms::default(),
+            out_of_order: OutOfOrder::default(),
+            deleted: Tombstones::default(),
+            truncated_before: TimestampMs::MIN,
+            samples: 0,
+            open_chunks: 0,
+            time_min: None,
+            time_max: None,
+        }
+    }
 }
 
 impl Head {
@@ -291,98 +321,9 @@ impl Head {
         }
     }
 
-    /// Has the series any native histograms?
-    pub(crate) fn has_histograms(&self, index: u32) -> bool {
-        self.histograms.has(index)
-    }
-
     /// Newest native histogram of a series.
     pub(crate) fn newest_histogram(&self, index: u32) -> Option<&Arc<FloatHistogram>> {
         self.histograms.newest(index).map(|(_, newest)| newest)
-    }
-
-    /// Appends the native histograms of series `index` that lie in `range` to `out`, oldest first.
-    pub(crate) fn read_histograms(
-        &self,
-        index: u32,
-        range: TimeRange,
-        out: &mut Vec<(TimestampMs, Arc<FloatHistogram>)>,
-    ) {
-        self.histograms.read(index, range, out);
-    }
-
-    /// Oldest and newest timestamp of all samples.
-    pub(crate) fn time_range(&self) -> Option<(TimestampMs, TimestampMs)> {
-        Some((self.time_min?, self.time_max?))
-    }
-
-    /// Newest timestamp of all samples.
-    #[inline]
-    pub(crate) fn time_max(&self) -> Option<TimestampMs> {
-        self.time_max
-    }
-
-    /// May series `index` have samples in `range`? Looks at the first and the last timestamp only.
-    #[inline]
-    pub(crate) fn overlaps(&self, index: u32, range: TimeRange) -> bool {
-        match (
-            self.hot.get(index as usize),
-            self.oldest.get(index as usize),
-        ) {
-            (Some(h), Some(&oldest)) => {
-                h.has_samples() && oldest <= range.max && h.last_ts >= range.min
-            }
-            _ => false,
-        }
-    }
-
-    /// Appends the samples of series `index` that lie in `range` to `out`, oldest first.
-    pub(crate) fn read(&self, index: u32, range: TimeRange, out: &mut SampleColumns) {
-        let Some(hot) = self.hot.get(index as usize) else {
-            return;
-        };
-        if !self.overlaps(index, range) {
-            return;
-        }
-        let mut wanted = Vec::new();
-        let mut at = hot.sealed;
-        while let Some(chunk) = self.sealed.get(at) {
-            if chunk.last_ts() < range.min {
-                break;
-            }
-            if chunk.first_ts <= range.max {
-                wanted.push(at);
-            }
-            at = chunk.previous;
-        }
-        for &at in wanted.iter().rev() {
-            if let Some(chunk) = self.sealed.get(at) {
-                chunk.read(range, out);
-            }
-        }
-        if hot.count == 0 || hot.first_ts > range.max || hot.last_ts < range.min {
-            return;
-        }
-        if hot.has_stream() {
-            let mut bytes = [0_u8; CHUNK_BYTES_MAX];
-            let used = hot.copy_stream(&self.slab, &mut bytes);
-            bits::decode_stream(
-                Bits::new(&bytes[..used]),
-                hot.first_ts,
-                hot.count,
-                range,
-                out,
-            );
-        } else {
-            bits::decode_regular(
-                hot.first_ts,
-                u64::from(hot.delta),
-                f64::from_bits(hot.last_bits),
-                hot.count,
-                range,
-                out,
-            );
-        }
     }
 
     /// Counts and sizes.

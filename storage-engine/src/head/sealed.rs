@@ -53,6 +53,14 @@ impl Chunk<'_> {
         self.first_ts.wrapping_add(i64::from(self.span))
     }
 
+    /// Bytes of the encoded samples.
+    pub(crate) fn body_bytes(&self) -> usize {
+        match self.body {
+            Body::Stream(bytes) | Body::Packed(bytes) => bytes.len(),
+            Body::Regular(_) => size_of::<f64>(),
+        }
+    }
+
     /// Appends the samples in `range` to `out`.
     pub(crate) fn read(&self, range: TimeRange, out: &mut SampleColumns) {
         match self.body {

@@ -1,6 +1,9 @@
 //! Chunks give back what they got, bit for bit, across every encoding class and seal.
 
+use super::bits::Bits;
 use super::*;
+use crate::model::SampleColumns;
+use crate::shard_api::{ReadNotes, TimeRange};
 
 struct Random(u64);
 impl Random {
@@ -36,7 +39,7 @@ fn check(samples: &[(i64, u64)]) {
         );
     }
     let mut out = SampleColumns::default();
-    head.read(3, ALL, &mut out);
+    head.read(3, ALL, &mut out, &mut ReadNotes::default());
     let got: Vec<(i64, u64)> = out
         .timestamps
         .iter()
@@ -48,7 +51,7 @@ fn check(samples: &[(i64, u64)]) {
         if let (Some(a), Some(b)) = (samples.get(part), samples.get(part * 3 / 2)) {
             let range = TimeRange { min: a.0, max: b.0 };
             out.clear();
-            head.read(3, range, &mut out);
+            head.read(3, range, &mut out, &mut ReadNotes::default());
             let expected = samples.iter().filter(|s| range.contains(s.0)).count();
             assert_eq!(out.len(), expected);
         }
@@ -99,7 +102,7 @@ fn constants_need_no_slot() {
     assert_eq!(head.sizes().sealed_chunks, 8);
     assert_eq!(head.chunk_count(), 9);
     let mut out = SampleColumns::default();
-    head.read(0, ALL, &mut out);
+    head.read(0, ALL, &mut out, &mut ReadNotes::default());
     assert_eq!(out.len(), 1000);
     assert_eq!(out.timestamps.last(), Some(&9990));
 }

@@ -2,7 +2,8 @@
 //!
 //! The rules are those of Prometheus's head: a sample newer than the series' newest is stored; the newest again with
 //! the same bits is a silent success, with other bits a duplicate; an older one is out of order; one older than the
-//! shard's newest sample before the batch minus the window, or above the sender's bound, is out of bounds.
+//! shard's newest sample before the batch minus the window, or than what is being sealed, or above the sender's bound,
+//! is out of bounds.
 //! A series comes to be with its first sample that passes the bounds, never for the sake of refused samples.
 //! The memory wall decides the cost: hot lines are asked for well before they are needed, then the chunk tails.
 
@@ -74,7 +75,7 @@ impl Shard {
             _ => TimestampMs::MIN,
         };
         Bounds {
-            min,
+            min: min.max(self.sealed_from),
             max: batch.timestamp_max.unwrap_or(TimestampMs::MAX),
         }
     }

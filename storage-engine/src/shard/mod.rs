@@ -12,6 +12,7 @@
 
 mod append;
 mod commit;
+mod head_reader;
 mod reader;
 mod replay;
 mod stats;
@@ -25,7 +26,7 @@ pub use stats::{Cardinality, LabelNameCardinality, ShardStats};
 use crate::head::Head;
 use crate::index::Index;
 use crate::limits::{SERIES_PER_SHARD_MAX, TASKS_PER_SHARD_MAX, WAL_PENDING_BYTES_MAX};
-use crate::model::ShardId;
+use crate::model::{ShardId, TimestampMs};
 use crate::shard_api::{
     AppendBatch, AppendError, AppendMode, AppendOutcome, ShardChange, ShardTask, TaskState,
 };
@@ -153,6 +154,8 @@ pub struct Shard {
     next_slot: u32,
     /// Generation of series created by this process.
     generation: u32,
+    /// In-order samples before this are out of bounds: a block takes their place.
+    sealed_from: TimestampMs,
     stopping: bool,
     counters: stats::Counters,
 }
@@ -173,6 +176,7 @@ impl Shard {
             tasks: VecDeque::new(),
             next_slot: 0,
             generation: 1,
+            sealed_from: TimestampMs::MIN,
             stopping: false,
             counters: stats::Counters::default(),
         }
@@ -222,6 +226,12 @@ impl Shard {
             }
         }
         !self.tasks.is_empty()
+    }
+
+    /// From now on in-order samples before `until` are out of bounds, so that what is there does not change while it is
+    /// sealed. Never goes back.
+    pub fn begin_seal(&mut self, until: TimestampMs) {
+        self.sealed_from = self.sealed_from.max(until);
     }
 
     /// The shard as queries see it.

@@ -8,14 +8,14 @@ use super::stats::{Cardinality, cardinality};
 use crate::model::{
     FloatHistogram, Labels, Matcher, SampleColumns, SeriesRef, ShardId, TimestampMs,
 };
-use crate::shard_api::TimeRange;
+use crate::shard_api::{ReadNotes, TimeRange};
 use hashbrown::HashSet;
 use roaring::RoaringBitmap;
 use std::sync::Arc;
 
 /// A read view of one shard, valid for one slice of a task.
 pub struct ShardReader<'a> {
-    data: &'a Data,
+    pub(super) data: &'a Data,
 }
 
 impl<'a> ShardReader<'a> {
@@ -65,7 +65,9 @@ impl<'a> ShardReader<'a> {
 
     /// Appends the float samples of `series` inside `range` to `out`, in time order.
     pub fn read(&self, series: u32, range: TimeRange, out: &mut SampleColumns) {
-        self.data.head.read(series, range, out);
+        self.data
+            .head
+            .read(series, range, out, &mut ReadNotes::default());
     }
 
     /// Has `series` any native histogram, at any time? One look-up in a small table.

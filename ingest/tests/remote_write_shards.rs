@@ -101,7 +101,7 @@ impl AppendTarget for Shards {
                     Action::Log { lsn, .. } => {
                         let done = Event::LogDone {
                             lsn,
-                            result: Ok(()),
+                            result: Ok(lsn),
                         };
                         shard.on(2, done, &mut actions);
                     }

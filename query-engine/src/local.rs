@@ -98,7 +98,7 @@ impl LocalShards {
                 Action::Log { lsn, .. } => {
                     let done = Event::LogDone {
                         lsn,
-                        result: Ok(()),
+                        result: Ok(lsn),
                     };
                     shard.on(now, done, &mut actions);
                 }
@@ -107,7 +107,11 @@ impl LocalShards {
                     shard.on(now, Event::Tick, &mut actions);
                 }
                 Action::Reply { result, .. } => answer = Some(result),
-                Action::Exit => {}
+                Action::SyncLog { request } => {
+                    let result = Ok(());
+                    shard.on(now, Event::LogSynced { request, result }, &mut actions);
+                }
+                Action::ReleaseLog { .. } | Action::Exit => {}
             }
         }
         Ok(answer.ok_or(LocalAppendError::Silent)??)

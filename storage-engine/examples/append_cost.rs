@@ -233,7 +233,7 @@ fn send(
                         0,
                         Event::LogDone {
                             lsn,
-                            result: Ok(()),
+                            result: Ok(lsn),
                         },
                         actions,
                     );
@@ -243,6 +243,7 @@ fn send(
                         refs.extend(outcome.created.into_iter().flatten());
                     }
                 }
+                Action::SyncLog { .. } | Action::ReleaseLog { .. } => {}
                 Action::WakeAt(_) | Action::Exit => {}
             }
         }

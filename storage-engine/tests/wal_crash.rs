@@ -6,7 +6,7 @@ mod log_fixture;
 use ferula_storage_engine::io::{CrashImage, Fault, SimulatedDisk};
 use ferula_storage_engine::wal::{AckMode, WalError};
 use futures_util::FutureExt;
-use log_fixture::{Log, appended, options, read, segments, try_read};
+use log_fixture::{Log, appended, options, read, read_behind, segments, try_read};
 
 const COMMITS: u64 = 12;
 const IMAGES: [CrashImage; 6] = [
@@ -224,9 +224,40 @@ fn released_segments_are_written_again_and_their_old_records_never_come_back() {
         log.commit(&[number]).unwrap();
     }
     let survivor = log.disk.crash(CrashImage::SyncedOnly);
+    let found = read_behind(&survivor, written);
+    assert_eq!(found.samples, appended(30..60));
+    assert_eq!(found.replayed.records_lost, 0);
+    // Who asks for what was given up is told that it is gone, and gets the rest.
     let found = read(&survivor);
     let first = *found.samples.first().unwrap();
     assert!((1..30).contains(&first));
     assert_eq!(found.samples, appended(first..60));
+    assert!(found.replayed.records_lost > 0);
+}
+
+#[test]
+fn a_replay_behind_a_record_reads_what_is_behind_it_and_goes_on_behind_both() {
+    let mut log = Log::new(AckMode::Durable, 2_048);
+    let mut ends = vec![(0, 0)];
+    for number in 0..20 {
+        log.commit(&[number]).unwrap();
+        ends.push((number + 1, log.writer().written_lsn()));
+    }
+    let written = log.writer().written_lsn();
+    for (numbers, covered) in ends {
+        let found = read_behind(&log.disk.duplicate(), covered);
+        assert_eq!(found.samples, appended(numbers..20), "behind {covered}");
+        assert_eq!(found.replayed.records_lost, 0);
+        assert_eq!(found.replayed.position.next_lsn, written + 1);
+    }
+    // The log may have lost what was not durable although somebody else has it: its numbers are not given again.
+    let found = read_behind(&log.disk, written + 7);
+    assert!(found.samples.is_empty());
+    assert_eq!(found.replayed.position.next_lsn, written + 8);
+    let options = options(AckMode::Durable, 2_048, [7; 16]);
+    let mut log = Log::on(log.disk.clone(), options, found.replayed.position);
+    log.commit(&[40]).unwrap();
+    let found = read_behind(&log.disk, written + 7);
+    assert_eq!(found.samples, appended(40..41));
     assert_eq!(found.replayed.records_lost, 0);
 }

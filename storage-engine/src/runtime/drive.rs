@@ -4,7 +4,7 @@
 //! have a look around. Promise: mail never waits for more than one slice, queries never for more than one handful of mail.
 
 use super::Rt;
-use super::mailbox::{LogReport, Mail, Mailbox, ReplySender};
+use super::mailbox::{LogReport, LogRequest, Mail, Mailbox, ReplySender};
 use crate::limits::MAIL_PER_TURN_MAX;
 use crate::shard::{Action, Event, Shard, ShardStats};
 use std::future::poll_fn;
@@ -111,6 +111,7 @@ impl<R: Rt> Driver<'_, R> {
         while let Some(report) = self.mailbox.take_report() {
             self.feed(match report {
                 LogReport::Done { lsn, result } => Event::LogDone { lsn, result },
+                LogReport::Synced { request, result } => Event::LogSynced { request, result },
                 LogReport::Reopened => Event::LogReopened,
             });
         }
@@ -155,7 +156,9 @@ impl<R: Rt> Driver<'_, R> {
         self.shard.on(now, event, &mut self.actions);
         for action in self.actions.drain(..) {
             match action {
-                Action::Log { lsn, bytes } => self.rt.log(lsn, bytes),
+                Action::Log { lsn, bytes } => self.rt.log(LogRequest::Commit { lsn, bytes }),
+                Action::SyncLog { request } => self.rt.log(LogRequest::Sync { request }),
+                Action::ReleaseLog { before } => self.rt.log(LogRequest::Release { before }),
                 Action::Reply { request, result } => {
                     // A sender that no longer waits has gone away; the batch is stored all the same.
                     let _ = self.replies.take(request).send(result);

@@ -7,7 +7,7 @@
 use super::drive::drive;
 use super::log_pump::{LocalLogQueue, LogNext, LogSource, run_log};
 use super::thread::ShardThread;
-use super::{Rt, monotonic_nanos};
+use super::{LogRequest, Rt, monotonic_nanos};
 use crate::io::DmaDisk;
 use crate::shard::Shard;
 use crate::wal::{LogPosition, WalWriter};
@@ -40,8 +40,8 @@ impl Rt for Glommio {
         glommio::timer::sleep(YIELD).await;
     }
 
-    fn log(&self, lsn: u64, bytes: Vec<u8>) {
-        self.log.push(lsn, bytes);
+    fn log(&self, request: LogRequest) {
+        self.log.push(request);
     }
 }
 

@@ -1,9 +1,9 @@
-//! The loop that runs a log: commits as they come, syncs and marks when they are due, retries when the disk was full.
+//! The loop that runs a log: requests as they come, syncs and marks when they are due, retries when the disk was full.
 //!
 //! Promise: reports every commit once. In fast mode no byte stays unsynced for longer than the sync interval plus one sync.
 //! One loop for a thread that blocks and for tasks that wait; they differ in the [`LogSource`] and the disk.
 
-use super::mailbox::{LogReport, Mailbox};
+use super::mailbox::{LogReport, LogRequest, Mailbox};
 use crate::io::LogDisk;
 use crate::limits::WAL_FULL_RETRY_NANOS;
 use crate::wal::{WalError, WalWriter};
@@ -15,16 +15,16 @@ use std::task::{Poll, Waker};
 
 /// What comes next for a log.
 pub(super) enum LogNext {
-    Commit { lsn: u64, bytes: Vec<u8> },
+    Request(LogRequest),
     TimedOut,
     Closed,
 }
 
-/// Where a log's commits come from.
+/// Where a log's requests come from.
 pub(super) trait LogSource {
     /// Monotonic nanoseconds.
     fn now(&self) -> u64;
-    /// Waits for a commit, until `deadline` if there is one.
+    /// Waits for a request, until `deadline` if there is one.
     fn next(&self, deadline: Option<u64>) -> impl Future<Output = LogNext>;
 }
 
@@ -38,13 +38,8 @@ pub(super) async fn run_log<D: LogDisk, S: LogSource>(
     let mut due: Option<u64> = None;
     loop {
         let idle = match source.next(due).await {
-            LogNext::Commit { lsn, bytes } => {
-                let result = writer.commit(&bytes).await;
-                if let Err(error) = &result {
-                    tracing::error!(%error, "a commit was not logged; appends are refused");
-                }
-                let result = result.map_err(|error| error.to_string());
-                mailbox.report(LogReport::Done { lsn, result });
+            LogNext::Request(request) => {
+                serve(&mut writer, mailbox, request).await;
                 false
             }
             LogNext::TimedOut => true,
@@ -67,6 +62,31 @@ pub(super) async fn run_log<D: LogDisk, S: LogSource>(
         }
     }
     writer.close().await;
+}
+
+async fn serve<D: LogDisk>(writer: &mut WalWriter<D>, mailbox: &Mailbox, request: LogRequest) {
+    match request {
+        LogRequest::Commit { lsn, bytes } => {
+            let result = writer.commit(&bytes).await;
+            if let Err(error) = &result {
+                tracing::error!(%error, "a commit was not logged; appends are refused");
+            }
+            let result = match result {
+                Ok(()) => Ok(writer.written_lsn()),
+                Err(error) => Err(error.to_string()),
+            };
+            mailbox.report(LogReport::Done { lsn, result });
+        }
+        LogRequest::Sync { request } => {
+            let result = writer.sync().await.map_err(|error| error.to_string());
+            mailbox.report(LogReport::Synced { request, result });
+        }
+        LogRequest::Release { before } => {
+            if let Err(error) = writer.release_before(before).await {
+                tracing::warn!(%error, "log segments that nobody needs are kept for now");
+            }
+        }
+    }
 }
 
 async fn maintain<D: LogDisk>(writer: &mut WalWriter<D>, mailbox: &Mailbox, idle: bool) {
@@ -92,14 +112,14 @@ async fn maintain<D: LogDisk>(writer: &mut WalWriter<D>, mailbox: &Mailbox, idle
 /// A [`LogSource`] for a log that shares its executor with the shard.
 #[derive(Default)]
 pub(super) struct LocalLogQueue {
-    commits: RefCell<VecDeque<(u64, Vec<u8>)>>,
+    requests: RefCell<VecDeque<LogRequest>>,
     closed: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl LocalLogQueue {
-    pub(super) fn push(&self, lsn: u64, bytes: Vec<u8>) {
-        self.commits.borrow_mut().push_back((lsn, bytes));
+    pub(super) fn push(&self, request: LogRequest) {
+        self.requests.borrow_mut().push_back(request);
         self.wake();
     }
 
@@ -114,12 +134,12 @@ impl LocalLogQueue {
         }
     }
 
-    /// Waits for a commit, or until `timer` is ready.
+    /// Waits for a request, or until `timer` is ready.
     pub(super) async fn next(&self, timer: impl Future<Output = ()>) -> LogNext {
         let mut timer = pin!(timer);
         poll_fn(|context| {
-            if let Some((lsn, bytes)) = self.commits.borrow_mut().pop_front() {
-                return Poll::Ready(LogNext::Commit { lsn, bytes });
+            if let Some(request) = self.requests.borrow_mut().pop_front() {
+                return Poll::Ready(LogNext::Request(request));
             }
             if self.closed.get() {
                 return Poll::Ready(LogNext::Closed);

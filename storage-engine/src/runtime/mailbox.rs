@@ -33,11 +33,27 @@ pub(crate) enum Mail {
     },
 }
 
+/// What a shard asks of its log. Requests are worked off in order.
+pub(crate) enum LogRequest {
+    /// Write these records as one unit; answered by [`LogReport::Done`].
+    Commit { lsn: u64, bytes: Vec<u8> },
+    /// Make durable all that is written; answered by [`LogReport::Synced`].
+    Sync { request: u64 },
+    /// Give up the segments whose records are all older than record `before`. Not answered: what cannot be given up today can be
+    /// tomorrow.
+    Release { before: u64 },
+}
+
 /// What a log says.
 pub(crate) enum LogReport {
-    /// A commit is done, or has failed.
+    /// A commit is done (the number of the last record written so far), or has failed.
     Done {
         lsn: u64,
+        result: Result<u64, String>,
+    },
+    /// A [`LogRequest::Sync`] is done, or has failed.
+    Synced {
+        request: u64,
         result: Result<(), String>,
     },
     /// Commits are taken again.
@@ -53,7 +69,7 @@ pub(crate) enum Refused {
 /// The mailbox of one shard.
 pub(crate) struct Mailbox {
     mail: ArrayQueue<Mail>,
-    /// At most one for each commit that the shard has given out, so it needs no bound of its own.
+    /// At most one for each request that the shard has given out, so it needs no bound of its own.
     reports: SegQueue<LogReport>,
     waker: AtomicWaker,
     parked: AtomicBool,

@@ -16,7 +16,7 @@ mod tokio_shell;
 mod watchdog;
 
 pub(crate) use drive::PublishedStats;
-pub(crate) use mailbox::{Mail, Mailbox, Refused};
+pub(crate) use mailbox::{LogRequest, Mail, Mailbox, Refused};
 pub use probe::{RingUnavailable, probe_ring};
 pub(crate) use thread::{ShardStart, ShardThread, StartState};
 pub(crate) use watchdog::Watchdog;
@@ -46,8 +46,8 @@ pub(crate) trait Rt {
     fn sleep(&self, nanos: u64) -> impl Future<Output = ()>;
     /// Lets the executor look at timers and completions, then comes back.
     fn yield_to_reactor(&self) -> impl Future<Output = ()>;
-    /// Hands a commit to the log, whose report comes to the mailbox.
-    fn log(&self, lsn: u64, bytes: Vec<u8>);
+    /// Hands a request to the log, whose report comes to the mailbox.
+    fn log(&self, request: LogRequest);
 }
 
 /// Nanoseconds since the first call in this process.

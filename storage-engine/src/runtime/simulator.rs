@@ -7,7 +7,7 @@ use super::drive::{PublishedStats, drive};
 use super::log_pump::{LocalLogQueue, LogNext, LogSource, run_log};
 use super::mailbox::{Mail, Mailbox, Refused};
 use super::thread::replay_shard;
-use super::{ReplyReceiver, Rt};
+use super::{LogRequest, ReplyReceiver, Rt};
 use crate::io::{Access, AlignedBytes, BlockingDisk, DiskFile, LogDisk, SimulatedDisk};
 use crate::shard::{Shard, ShardConfig, ShardStats};
 use crate::shard_api::{AppendBatch, AppendError, AppendMode, ShardChange, ShardTask};
@@ -116,9 +116,13 @@ impl Rt for Simulated {
         self.world.until(self.now() + YIELD_NANOS).await;
     }
 
-    fn log(&self, lsn: u64, bytes: Vec<u8>) {
-        self.world.note(lsn ^ bytes.len() as u64);
-        self.log.push(lsn, bytes);
+    fn log(&self, request: LogRequest) {
+        self.world.note(match &request {
+            LogRequest::Commit { lsn, bytes } => lsn ^ bytes.len() as u64,
+            LogRequest::Sync { request } => !request,
+            LogRequest::Release { before } => before.rotate_left(32),
+        });
+        self.log.push(request);
     }
 }
 

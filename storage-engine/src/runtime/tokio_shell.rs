@@ -5,7 +5,7 @@
 use super::drive::drive;
 use super::log_pump::{LogNext, LogSource, run_log};
 use super::thread::ShardThread;
-use super::{Rt, monotonic_nanos};
+use super::{LogRequest, Rt, monotonic_nanos};
 use crate::io::{Access, BlockingDisk, StandardDisk};
 use crate::shard::Shard;
 use crate::wal::{AckMode, LogPosition, WalWriter};
@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 struct Tokio {
-    /// Never holds more than the commits that the shard has in flight.
-    log: Sender<(u64, Vec<u8>)>,
+    /// Never holds more than the requests that the shard has in flight.
+    log: Sender<LogRequest>,
 }
 
 impl Rt for Tokio {
@@ -33,14 +33,14 @@ impl Rt for Tokio {
         tokio::task::yield_now().await;
     }
 
-    fn log(&self, lsn: u64, bytes: Vec<u8>) {
+    fn log(&self, request: LogRequest) {
         self.log
-            .send((lsn, bytes))
+            .send(request)
             .expect("BUG: the log's thread outlives the shard");
     }
 }
 
-struct Channel(Receiver<(u64, Vec<u8>)>);
+struct Channel(Receiver<LogRequest>);
 
 impl LogSource for Channel {
     fn now(&self) -> u64 {
@@ -56,7 +56,7 @@ impl LogSource for Channel {
             None => self.0.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match received {
-            Ok((lsn, bytes)) => LogNext::Commit { lsn, bytes },
+            Ok(request) => LogNext::Request(request),
             Err(RecvTimeoutError::Timeout) => LogNext::TimedOut,
             Err(RecvTimeoutError::Disconnected) => LogNext::Closed,
         }

@@ -56,6 +56,8 @@ pub(super) struct Commits {
     exited: bool,
     done: u64,
     logged_bytes: u64,
+    /// The log's number of the last record that it has taken.
+    logged: u64,
 }
 
 impl Commits {
@@ -75,11 +77,18 @@ impl Commits {
             exited: false,
             done: 0,
             logged_bytes: 0,
+            logged: 0,
         }
     }
 
-    /// Commits after replay start above `last`.
+    /// The log's number of the last record that it has taken.
+    pub(super) fn logged(&self) -> u64 {
+        self.logged
+    }
+
+    /// Commits after replay start above `last`, the log's number of the last record in it.
     pub(super) fn start_after(&mut self, last: u64) {
+        self.logged = self.logged.max(last);
         self.next_lsn = self.next_lsn.max(last.saturating_add(1));
     }
 
@@ -140,7 +149,7 @@ impl Commits {
     pub(super) fn on_done(
         &mut self,
         lsn: u64,
-        result: Result<(), String>,
+        result: Result<u64, String>,
         actions: &mut Vec<Action>,
     ) {
         let Some(flight) = self.in_flight.take() else {
@@ -152,7 +161,8 @@ impl Commits {
             flight.lsn
         );
         match result {
-            Ok(()) => {
+            Ok(last_record) => {
+                self.logged = self.logged.max(last_record);
                 self.done += 1;
                 self.logged_bytes += flight.bytes.len() as u64;
                 for (request, outcome) in flight.waiters {

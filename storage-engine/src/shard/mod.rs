@@ -58,6 +58,13 @@ pub enum Event {
     LogDone {
         /// Number of the commit.
         lsn: u64,
+        /// The log's number of the last record that it has written, or why it failed.
+        result: Result<u64, String>,
+    },
+    /// The log is (or is not) durable as [`Action::SyncLog`] asked.
+    LogSynced {
+        /// Number of the request.
+        request: u64,
         /// Why it failed, if it did.
         result: Result<(), String>,
     },
@@ -78,6 +85,16 @@ pub enum Action {
         lsn: u64,
         /// Whole records.
         bytes: Vec<u8>,
+    },
+    /// Make durable all that the log has been given so far, then say [`Event::LogSynced`].
+    SyncLog {
+        /// Number of the request that waits for it.
+        request: u64,
+    },
+    /// No restart will ask for records with a smaller number again: the log may give up their segments. No event answers it.
+    ReleaseLog {
+        /// The log's number of the first record that is still needed.
+        before: u64,
     },
     /// The answer to an append.
     Reply {
@@ -202,6 +219,13 @@ impl Shard {
             }),
             Event::Change { request, change } => change.apply(self, request, now, actions),
             Event::LogDone { lsn, result } => self.commits.on_done(lsn, result, actions),
+            Event::LogSynced { request, result } => actions.push(Action::Reply {
+                request,
+                result: match result {
+                    Ok(()) => Ok(AppendOutcome::default()),
+                    Err(error) => Err(AppendError::Log(error)),
+                },
+            }),
             Event::LogReopened => self.commits.on_reopened(actions),
             Event::Tick => self.commits.on_tick(now, actions),
             Event::Stop => {
@@ -232,6 +256,12 @@ impl Shard {
     /// sealed. Never goes back.
     pub fn begin_seal(&mut self, until: TimestampMs) {
         self.sealed_from = self.sealed_from.max(until);
+    }
+
+    /// The log's number of a record such that what this and all earlier records say is in memory. A checkpoint that is begun now covers
+    /// them all, and a restart from it needs only what comes behind.
+    pub fn logged_lsn(&self) -> u64 {
+        self.commits.logged()
     }
 
     /// The shard as queries see it.

@@ -122,7 +122,7 @@ impl Shard {
         }
     }
 
-    /// Ends the replay: `last_lsn` is the highest commit number that was read (0 for an empty log).
+    /// Ends the replay: `last_lsn` is the number of the log's last record, or of the last one that a checkpoint covers (0 for an empty log).
     pub fn replay_finish(&mut self, last_lsn: u64) {
         self.commits.start_after(last_lsn);
     }

@@ -84,13 +84,17 @@ fn settle(
                         0,
                         Event::LogDone {
                             lsn,
-                            result: Ok(()),
+                            result: Ok(lsn),
                         },
                         actions,
                     );
                 }
                 Action::Reply { request, result } => replies.push((request, result)),
-                Action::WakeAt(_) | Action::Exit => {}
+                Action::SyncLog { request } => {
+                    let result = Ok(());
+                    shard.on(0, Event::LogSynced { request, result }, actions);
+                }
+                Action::ReleaseLog { .. } | Action::WakeAt(_) | Action::Exit => {}
             }
         }
     }
@@ -390,7 +394,7 @@ fn one_commit_in_flight_and_answers_after_it() {
         0,
         Event::LogDone {
             lsn: 1,
-            result: Ok(()),
+            result: Ok(1),
         },
         &mut actions,
     );
@@ -403,7 +407,7 @@ fn one_commit_in_flight_and_answers_after_it() {
         0,
         Event::LogDone {
             lsn: 2,
-            result: Ok(()),
+            result: Ok(2),
         },
         &mut actions,
     );
@@ -418,6 +422,8 @@ fn name(action: &Action) -> String {
             Ok(_) => format!("reply {request}"),
             Err(e) => format!("reply {request}: {e}"),
         },
+        Action::SyncLog { request } => format!("sync {request}"),
+        Action::ReleaseLog { before } => format!("release {before}"),
         Action::WakeAt(at) => format!("wake {at}"),
         Action::Exit => "exit".to_owned(),
     }
@@ -438,7 +444,7 @@ fn series_are_defined_twice_even_when_nothing_follows() {
         5,
         Event::LogDone {
             lsn: 1,
-            result: Ok(()),
+            result: Ok(1),
         },
         &mut actions,
     );

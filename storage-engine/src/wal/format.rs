@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// Highest version of the record format; a log with a higher one is refused, not guessed at. Each record says the lowest
 /// version that can read it, so that an older program reads every log that has nothing newer in it.
-pub const WAL_FORMAT_VERSION: u8 = 2;
+pub const WAL_FORMAT_VERSION: u8 = 3;
 /// First bytes of every record, so that a person with a hex dump finds them too.
 pub const RECORD_MAGIC: [u8; 4] = *b"fWAL";
 /// Bytes of a record header.
@@ -40,34 +40,49 @@ pub enum RecordKind {
     Mark,
     /// Native histogram samples (see `wal::histograms`).
     Histograms,
+    /// Samples that came out of order; the payload is that of `Samples`.
+    OutOfOrderSamples,
+    /// Native histogram samples that came out of order; the payload is that of `Histograms`.
+    OutOfOrderHistograms,
+    /// Deleted time ranges of series in the head.
+    Tombstones,
+    /// Exemplars.
+    Exemplars,
+    /// Start timestamps of samples.
+    Starts,
 }
 
+/// Every kind with its code and the lowest version of the format that has it.
+const KINDS: [(RecordKind, u8, u8); 9] = [
+    (RecordKind::Series, 1, 1),
+    (RecordKind::Samples, 2, 1),
+    (RecordKind::Mark, 3, 1),
+    (RecordKind::Histograms, 4, 2),
+    (RecordKind::OutOfOrderSamples, 5, 3),
+    (RecordKind::OutOfOrderHistograms, 6, 3),
+    (RecordKind::Tombstones, 7, 3),
+    (RecordKind::Exemplars, 8, 3),
+    (RecordKind::Starts, 9, 3),
+];
+
 impl RecordKind {
+    fn entry(self) -> (RecordKind, u8, u8) {
+        let found = KINDS.iter().find(|(kind, _, _)| *kind == self);
+        *found.expect("BUG: every record kind is in the table")
+    }
+
     fn code(self) -> u8 {
-        match self {
-            RecordKind::Series => 1,
-            RecordKind::Samples => 2,
-            RecordKind::Mark => 3,
-            RecordKind::Histograms => 4,
-        }
+        self.entry().1
     }
 
     /// The lowest version of the format that has this kind.
     fn version(self) -> u8 {
-        match self {
-            RecordKind::Series | RecordKind::Samples | RecordKind::Mark => 1,
-            RecordKind::Histograms => 2,
-        }
+        self.entry().2
     }
 
     fn from_code(code: u8) -> Option<RecordKind> {
-        match code {
-            1 => Some(RecordKind::Series),
-            2 => Some(RecordKind::Samples),
-            3 => Some(RecordKind::Mark),
-            4 => Some(RecordKind::Histograms),
-            _ => None,
-        }
+        let found = KINDS.iter().find(|(_, of_kind, _)| *of_kind == code);
+        found.map(|(kind, _, _)| *kind)
     }
 }
 
@@ -131,6 +146,12 @@ pub enum HeaderError {
         /// The version found.
         got: u8,
     },
+    /// A sound header of a version that this program knows, with a kind that this version does not have.
+    #[error("record kind {got} is unknown")]
+    UnknownKind {
+        /// The kind found.
+        got: u8,
+    },
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -160,7 +181,8 @@ pub fn read_header(
     if version > WAL_FORMAT_VERSION {
         return Err(HeaderError::NewerVersion { got: version });
     }
-    let kind = RecordKind::from_code(bytes[AT_KIND]).ok_or(HeaderError::NotARecord)?;
+    let got = bytes[AT_KIND];
+    let kind = RecordKind::from_code(got).ok_or(HeaderError::UnknownKind { got })?;
     let lsn = u64_at(bytes, AT_LSN);
     let distance = u32_at(bytes, AT_SYNCED_DISTANCE);
     let synced_lsn = match distance {
@@ -374,6 +396,29 @@ pub fn encode_samples_record(
     timestamps: &[TimestampMs],
     values: &[f64],
 ) {
+    encode_samples(out, lsn, RecordKind::Samples, refs, timestamps, values);
+}
+
+/// As [`encode_samples_record`], for samples that came out of order.
+pub fn encode_out_of_order_samples_record(
+    out: &mut Vec<u8>,
+    lsn: u64,
+    refs: &[SeriesRef],
+    timestamps: &[TimestampMs],
+    values: &[f64],
+) {
+    let kind = RecordKind::OutOfOrderSamples;
+    encode_samples(out, lsn, kind, refs, timestamps, values);
+}
+
+fn encode_samples(
+    out: &mut Vec<u8>,
+    lsn: u64,
+    kind: RecordKind,
+    refs: &[SeriesRef],
+    timestamps: &[TimestampMs],
+    values: &[f64],
+) {
     assert!(
         refs.len() == timestamps.len() && refs.len() == values.len(),
         "BUG: sample columns differ in length"
@@ -386,7 +431,7 @@ pub fn encode_samples_record(
     for ((refs, timestamps), values) in columns {
         let at = begin_record(out);
         put_samples(out, refs, timestamps, values);
-        finish_record(out, at, RecordKind::Samples, lsn);
+        finish_record(out, at, kind, lsn);
     }
 }
 
@@ -486,6 +531,12 @@ pub enum PayloadError {
     Invalid {
         /// Offset in the payload.
         at: usize,
+    },
+    /// A kind of record that the reader of this log does not take; nothing is passed over in silence.
+    #[error("records of kind {kind:?} are not taken here")]
+    NotTaken {
+        /// The kind.
+        kind: RecordKind,
     },
 }
 
@@ -797,8 +848,29 @@ mod tests {
         newer[AT_HEADER_CHECKSUM..].copy_from_slice(&checksum);
         assert_eq!(
             read_header(&newer, seal, 64),
-            Err(HeaderError::NewerVersion { got: 3 })
+            Err(HeaderError::NewerVersion {
+                got: WAL_FORMAT_VERSION + 1
+            })
         );
+        let mut strange = bytes;
+        strange[AT_KIND] = 10;
+        let checksum = seal.header_checksum(64, &strange).to_le_bytes();
+        strange[AT_HEADER_CHECKSUM..].copy_from_slice(&checksum);
+        assert_eq!(
+            read_header(&strange, seal, 64),
+            Err(HeaderError::UnknownKind { got: 10 })
+        );
+    }
+
+    #[test]
+    fn kinds_have_codes_of_their_own_and_come_back() {
+        for (kind, code, version) in KINDS {
+            assert_eq!(RecordKind::from_code(code), Some(kind));
+            assert_eq!((kind.code(), kind.version()), (code, version));
+            assert!(version <= WAL_FORMAT_VERSION);
+        }
+        assert_eq!(RecordKind::from_code(0), None);
+        assert_eq!(RecordKind::from_code(10), None);
     }
 
     #[test]

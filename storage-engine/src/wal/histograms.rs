@@ -41,6 +41,19 @@ const _: () =
 ///
 /// `lsn` is the caller's number for the commit; the writer replaces it by the log's own when it stamps the record.
 pub fn encode_histograms_record(out: &mut Vec<u8>, lsn: u64, samples: &[LoggedHistogram]) {
+    encode_histograms(out, lsn, RecordKind::Histograms, samples);
+}
+
+/// As [`encode_histograms_record`], for samples that came out of order.
+pub fn encode_out_of_order_histograms_record(
+    out: &mut Vec<u8>,
+    lsn: u64,
+    samples: &[LoggedHistogram],
+) {
+    encode_histograms(out, lsn, RecordKind::OutOfOrderHistograms, samples);
+}
+
+fn encode_histograms(out: &mut Vec<u8>, lsn: u64, kind: RecordKind, samples: &[LoggedHistogram]) {
     let mut begun = None;
     let mut previous = (u32::MAX, 0_u32, 0_i64);
     for sample in samples {
@@ -53,7 +66,7 @@ pub fn encode_histograms_record(out: &mut Vec<u8>, lsn: u64, samples: &[LoggedHi
         if let Some(at) = begun
             && out.len() - at - RECORD_HEADER_BYTES + entry_bytes_max > WAL_RECORD_BYTES_MAX
         {
-            finish_record(out, at, RecordKind::Histograms, lsn);
+            finish_record(out, at, kind, lsn);
             begun = None;
         }
         if begun.is_none() {
@@ -70,7 +83,7 @@ pub fn encode_histograms_record(out: &mut Vec<u8>, lsn: u64, samples: &[LoggedHi
         put_histogram(out, &sample.histogram);
     }
     if let Some(at) = begun {
-        finish_record(out, at, RecordKind::Histograms, lsn);
+        finish_record(out, at, kind, lsn);
     }
 }
 

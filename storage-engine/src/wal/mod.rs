@@ -10,6 +10,8 @@ mod replay;
 mod segment;
 mod writer;
 
-pub use replay::{Damage, ReplayError, ReplayProgress, ReplayTarget, Replayed, replay};
+pub use replay::{
+    Damage, ReplayError, ReplayProgress, ReplayTarget, Replayed, replay, replay_behind,
+};
 pub use segment::WalPlace;
 pub use writer::{AckMode, LogPosition, WalError, WalOptions, WalWriter};

@@ -107,6 +107,7 @@ impl FoundRecord {
 pub(super) enum ScanError {
     Read(io::Error),
     NewerVersion(u8),
+    UnknownKind { offset: u64, got: u8 },
 }
 
 /// Calls `visit` for each sound record of a segment, in order.
@@ -134,6 +135,9 @@ pub(super) fn scan(
             }
             Err(HeaderError::NotARecord) => offset += RECORD_ALIGNMENT as u64,
             Err(HeaderError::NewerVersion { got }) => return Err(ScanError::NewerVersion(got)),
+            Err(HeaderError::UnknownKind { got }) => {
+                return Err(ScanError::UnknownKind { offset, got });
+            }
         }
     }
     Ok(())

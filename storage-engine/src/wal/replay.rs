@@ -17,7 +17,7 @@ use crate::model::{SeriesRef, TimestampMs};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Who takes what a log gives back.
+/// Who takes what a log gives back. The kinds that a target does not take fail the replay: nothing that was logged is dropped in silence.
 pub trait ReplayTarget {
     /// One series definition; it may come more than once.
     fn series(&mut self, series: SeriesRef, labels: &[u8]);
@@ -25,6 +25,31 @@ pub trait ReplayTarget {
     fn samples(&mut self, refs: &[SeriesRef], timestamps: &[TimestampMs], values: &[f64]);
     /// The native histogram samples of one record.
     fn histograms(&mut self, samples: &[LoggedHistogram]);
+
+    /// The samples of one record that came out of order.
+    fn out_of_order_samples(
+        &mut self,
+        _refs: &[SeriesRef],
+        _timestamps: &[TimestampMs],
+        _values: &[f64],
+    ) -> Result<(), PayloadError> {
+        let kind = RecordKind::OutOfOrderSamples;
+        Err(PayloadError::NotTaken { kind })
+    }
+
+    /// The native histogram samples of one record that came out of order.
+    fn out_of_order_histograms(
+        &mut self,
+        _samples: &[LoggedHistogram],
+    ) -> Result<(), PayloadError> {
+        let kind = RecordKind::OutOfOrderHistograms;
+        Err(PayloadError::NotTaken { kind })
+    }
+
+    /// The payload of a record of any other kind that holds data: tombstones, exemplars, start timestamps.
+    fn other(&mut self, kind: RecordKind, _payload: &[u8]) -> Result<(), PayloadError> {
+        Err(PayloadError::NotTaken { kind })
+    }
 }
 
 /// How far a replay is, for others to look at while it runs.
@@ -88,6 +113,16 @@ pub enum ReplayError {
         /// The version found.
         got: u8,
     },
+    /// A record with a right checksum and a kind that no version known here has.
+    #[error("replay {path} at offset {offset}: record kind {got} is unknown")]
+    UnknownKind {
+        /// The segment.
+        path: String,
+        /// Where the record begins.
+        offset: u64,
+        /// The kind found.
+        got: u8,
+    },
     /// A record with a right checksum that cannot be decoded.
     #[error("replay {path} at offset {offset}: {cause}")]
     Payload {
@@ -98,6 +133,65 @@ pub enum ReplayError {
         /// What is wrong.
         cause: PayloadError,
     },
+}
+
+/// What is read in the order of the log, when all series are known.
+const DATA_KINDS: [RecordKind; 7] = [
+    RecordKind::Samples,
+    RecordKind::Histograms,
+    RecordKind::OutOfOrderSamples,
+    RecordKind::OutOfOrderHistograms,
+    RecordKind::Tombstones,
+    RecordKind::Exemplars,
+    RecordKind::Starts,
+];
+
+/// Takes payloads apart; keeps its columns for the next.
+#[derive(Default)]
+struct Decoder {
+    columns: DecodedSamples,
+    histograms: Vec<LoggedHistogram>,
+    /// Samples decoded so far.
+    samples: u64,
+}
+
+impl Decoder {
+    fn visit(
+        &mut self,
+        kind: RecordKind,
+        payload: &[u8],
+        target: &mut dyn ReplayTarget,
+    ) -> Result<(), PayloadError> {
+        match kind {
+            RecordKind::Samples | RecordKind::OutOfOrderSamples => {
+                decode_samples(payload, &mut self.columns)?;
+                self.samples += self.columns.refs.len() as u64;
+                let DecodedSamples {
+                    refs,
+                    timestamps,
+                    values,
+                } = &self.columns;
+                if kind == RecordKind::Samples {
+                    target.samples(refs, timestamps, values);
+                    return Ok(());
+                }
+                target.out_of_order_samples(refs, timestamps, values)
+            }
+            RecordKind::Histograms | RecordKind::OutOfOrderHistograms => {
+                decode_histograms(payload, &mut self.histograms)?;
+                self.samples += self.histograms.len() as u64;
+                if kind == RecordKind::Histograms {
+                    target.histograms(&self.histograms);
+                    return Ok(());
+                }
+                target.out_of_order_histograms(&self.histograms)
+            }
+            RecordKind::Tombstones | RecordKind::Exemplars | RecordKind::Starts => {
+                target.other(kind, payload)
+            }
+            RecordKind::Series | RecordKind::Mark => Ok(()),
+        }
+    }
 }
 
 /// One segment and its sound records.
@@ -112,6 +206,8 @@ struct Replay<'a> {
     disk: &'a dyn Disk,
     place: &'a WalPlace,
     progress: &'a ReplayProgress,
+    /// Records up to this number are known from elsewhere: they are not read, and may be gone.
+    covered: u64,
     replayed: Replayed,
 }
 
@@ -119,6 +215,18 @@ struct Replay<'a> {
 pub fn replay(
     disk: &dyn Disk,
     place: &WalPlace,
+    target: &mut dyn ReplayTarget,
+    progress: &ReplayProgress,
+) -> Result<Replayed, ReplayError> {
+    replay_behind(disk, place, 0, target, progress)
+}
+
+/// As [`replay`], for a target that already has what the records up to number `covered` say. They are passed over, and the log need not
+/// have them any more; from number `covered + 1` on every missing record is judged.
+pub fn replay_behind(
+    disk: &dyn Disk,
+    place: &WalPlace,
+    covered: u64,
     target: &mut dyn ReplayTarget,
     progress: &ReplayProgress,
 ) -> Result<Replayed, ReplayError> {
@@ -140,6 +248,7 @@ pub fn replay(
         disk,
         place,
         progress,
+        covered,
         replayed,
     };
     let mut segments = replay.find()?;
@@ -217,6 +326,11 @@ impl Replay<'_> {
                     path: self.place.segment_path(sequence).display().to_string(),
                     got,
                 },
+                ScanError::UnknownKind { offset, got } => ReplayError::UnknownKind {
+                    path: self.place.segment_path(sequence).display().to_string(),
+                    offset,
+                    got,
+                },
             })?;
             let bytes = window.file_bytes();
             self.replayed.unreadable_bytes += window.unreadable_bytes;
@@ -238,7 +352,7 @@ impl Replay<'_> {
             .map(|record| record.header.synced_lsn)
             .max()
             .unwrap_or(0);
-        let mut expected: Option<u64> = None;
+        let mut expected = self.covered + 1;
         let mut cut = false;
         for segment in segments {
             let sequence = segment.sequence;
@@ -246,7 +360,10 @@ impl Replay<'_> {
             let cut_count = &mut self.replayed.records_cut;
             segment.records.retain(|record| {
                 let lsn = record.header.lsn;
-                let gap = expected.filter(|&expected| expected < lsn);
+                if lsn <= self.covered {
+                    return true;
+                }
+                let gap = (expected < lsn).then_some(expected);
                 cut |= gap.is_some() && lsn - 1 > synced_lsn;
                 if cut {
                     *cut_count += 1;
@@ -261,7 +378,7 @@ impl Replay<'_> {
                         lsn_last,
                     });
                 }
-                expected = Some(lsn + 1);
+                expected = lsn + 1;
                 true
             });
         }
@@ -284,7 +401,7 @@ impl Replay<'_> {
             );
         }
         let position = &mut self.replayed.position;
-        position.next_lsn = expected.unwrap_or(1);
+        position.next_lsn = expected;
         synced_lsn
     }
 
@@ -356,7 +473,7 @@ impl Replay<'_> {
         let mut records = segment
             .records
             .iter()
-            .filter(|r| kinds.contains(&r.header.kind))
+            .filter(|r| r.header.lsn > self.covered && kinds.contains(&r.header.kind))
             .peekable();
         if records.peek().is_none() {
             return Ok(());
@@ -396,23 +513,11 @@ impl Replay<'_> {
         segment: &Segment,
         target: &mut dyn ReplayTarget,
     ) -> Result<(), ReplayError> {
-        let mut columns = DecodedSamples::default();
-        let mut histograms = Vec::new();
-        let mut samples = 0;
-        let kinds = [RecordKind::Samples, RecordKind::Histograms];
-        self.visit_payloads(segment, &kinds, |kind, payload| {
-            if kind == RecordKind::Histograms {
-                decode_histograms(payload, &mut histograms)?;
-                samples += histograms.len() as u64;
-                target.histograms(&histograms);
-                return Ok(());
-            }
-            decode_samples(payload, &mut columns)?;
-            samples += columns.refs.len() as u64;
-            target.samples(&columns.refs, &columns.timestamps, &columns.values);
-            Ok(())
+        let mut decoder = Decoder::default();
+        self.visit_payloads(segment, &DATA_KINDS, |kind, payload| {
+            decoder.visit(kind, payload, target)
         })?;
-        self.replayed.samples += samples;
+        self.replayed.samples += decoder.samples;
         self.progress
             .bytes_done
             .fetch_add(segment.bytes, Ordering::Relaxed);

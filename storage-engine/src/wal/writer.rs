@@ -14,6 +14,7 @@ use crate::io::{AlignedBytes, LogDisk, is_full};
 use crate::limits::WAL_SPARE_SEGMENTS_MAX;
 use std::collections::VecDeque;
 use std::io;
+use std::path::Path;
 
 /// When an append is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -209,28 +210,34 @@ impl<D: LogDisk> WalWriter<D> {
         self.write_unit().await.is_ok()
     }
 
-    /// Gives up the segments whose records are all older than `lsn`; some are kept to be written again.
+    /// Gives up the segments whose records are all older than `lsn`; some are kept to be written again. What fails here is no failure of
+    /// the log: a segment that could not be given up, or whose name comes back after a power cut, only takes room until the next time.
     pub async fn release_before(&mut self, lsn: u64) -> Result<(), WalError> {
         let mut released = false;
         while let Some(&(sequence, last_lsn)) = self.closed.front()
             && last_lsn < lsn
         {
             let path = self.options.place.segment_path(sequence);
-            let done = if self.spares.len() < WAL_SPARE_SEGMENTS_MAX {
-                self.spares.push(sequence);
-                let spare = self.options.place.spare_path(sequence);
-                self.disk.rename(&path, &spare).await
-            } else {
-                self.disk.remove(&path).await
+            let spare = (self.spares.len() < WAL_SPARE_SEGMENTS_MAX).then_some(sequence);
+            let done = match spare {
+                Some(sequence) => {
+                    let target = self.options.place.spare_path(sequence);
+                    self.disk.rename(&path, &target).await
+                }
+                None => self.disk.remove(&path).await,
             };
             if let Err(error) = done {
-                return Err(self.failed("release", error));
+                return Err(self.named("release", &path, &error));
+            }
+            if let Some(sequence) = spare {
+                self.spares.push(sequence);
             }
             self.closed.pop_front();
             released = true;
         }
-        if released && let Err(error) = self.disk.sync_dir(&self.options.place.dir).await {
-            return Err(self.failed("sync the directory of", error));
+        let dir = self.options.place.dir.clone();
+        if released && let Err(error) = self.disk.sync_dir(&dir).await {
+            return Err(self.named("sync the directory of", &dir, &error));
         }
         Ok(())
     }
@@ -339,6 +346,14 @@ impl<D: LogDisk> WalWriter<D> {
         });
         self.next_sequence += 1;
         Ok(())
+    }
+
+    fn named(&self, operation: &'static str, path: &Path, error: &io::Error) -> WalError {
+        WalError::Failed {
+            operation,
+            path: path.display().to_string(),
+            cause: error.to_string(),
+        }
     }
 
     /// Remembers why the log cannot go on.

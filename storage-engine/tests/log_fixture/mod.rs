@@ -4,11 +4,15 @@
 
 use ferula_storage_engine::io::{Access, BlockingDisk, Disk, SimulatedDisk};
 use ferula_storage_engine::model::{BucketSpan, FloatHistogram, SeriesRef};
-use ferula_storage_engine::wal::format::{encode_samples_record, encode_series_record};
-use ferula_storage_engine::wal::histograms::{LoggedHistogram, encode_histograms_record};
+use ferula_storage_engine::wal::format::{
+    PayloadError, encode_out_of_order_samples_record, encode_samples_record, encode_series_record,
+};
+use ferula_storage_engine::wal::histograms::{
+    LoggedHistogram, encode_histograms_record, encode_out_of_order_histograms_record,
+};
 use ferula_storage_engine::wal::{
     AckMode, LogPosition, ReplayError, ReplayProgress, ReplayTarget, Replayed, WalError,
-    WalOptions, WalPlace, WalWriter, replay,
+    WalOptions, WalPlace, WalWriter, replay_behind,
 };
 use futures_util::FutureExt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,6 +64,11 @@ fn reference(series: u64) -> SeriesRef {
 
 fn is_histogram(number: u64) -> bool {
     number % 3 == 1
+}
+
+/// Every fifth sample is logged as one that came out of order.
+fn is_late(number: u64) -> bool {
+    number % 5 == 4
 }
 
 fn histogram(number: u64) -> FloatHistogram {
@@ -128,11 +137,18 @@ impl Log {
                     timestamp: number as i64,
                     histogram: Arc::new(histogram(number)),
                 };
-                encode_histograms_record(&mut records, 0, &[sample]);
+                match is_late(number) {
+                    true => encode_out_of_order_histograms_record(&mut records, 0, &[sample]),
+                    false => encode_histograms_record(&mut records, 0, &[sample]),
+                }
                 continue;
             }
+            let encode = match is_late(number) {
+                true => encode_out_of_order_samples_record,
+                false => encode_samples_record,
+            };
             let refs = [reference(number % SERIES)];
-            encode_samples_record(&mut records, 0, &refs, &[number as i64], &[number as f64]);
+            encode(&mut records, 0, &refs, &[number as i64], &[number as f64]);
         }
         self.writer().commit(&records).now_or_never().unwrap()
     }
@@ -202,6 +218,26 @@ impl ReplayTarget for Collect {
         }
     }
 
+    fn out_of_order_samples(
+        &mut self,
+        refs: &[SeriesRef],
+        timestamps: &[i64],
+        values: &[f64],
+    ) -> Result<(), PayloadError> {
+        assert!(timestamps.iter().all(|&t| is_late(t as u64)), "wrong kind");
+        self.samples(refs, timestamps, values);
+        Ok(())
+    }
+
+    fn out_of_order_histograms(&mut self, samples: &[LoggedHistogram]) -> Result<(), PayloadError> {
+        assert!(
+            samples.iter().all(|s| is_late(s.timestamp as u64)),
+            "wrong kind"
+        );
+        self.histograms(samples);
+        Ok(())
+    }
+
     fn histograms(&mut self, samples: &[LoggedHistogram]) {
         for sample in samples {
             let number = sample.timestamp as u64;
@@ -218,10 +254,24 @@ impl ReplayTarget for Collect {
 }
 
 pub(crate) fn try_read_as(disk: &SimulatedDisk, store_id: [u8; 16]) -> Result<Found, ReplayError> {
+    try_read_behind(disk, store_id, 0)
+}
+
+/// Reads what is behind record `covered`.
+pub(crate) fn read_behind(disk: &SimulatedDisk, covered: u64) -> Found {
+    try_read_behind(disk, STORE_ID, covered).unwrap()
+}
+
+fn try_read_behind(
+    disk: &SimulatedDisk,
+    store_id: [u8; 16],
+    covered: u64,
+) -> Result<Found, ReplayError> {
     let mut target = Collect::default();
-    let replayed = replay(
+    let replayed = replay_behind(
         disk,
         &place(store_id),
+        covered,
         &mut target,
         &ReplayProgress::default(),
     )?;

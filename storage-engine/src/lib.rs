@@ -9,6 +9,7 @@ pub mod io;
 pub mod limits;
 pub mod model;
 pub mod process;
+pub mod prometheus;
 pub mod runtime;
 pub mod shard;
 pub mod shard_api;

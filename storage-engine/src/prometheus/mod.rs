@@ -1,0 +1,40 @@
+//! Prometheus's own block format, both ways.
+//!
+//! Promise: what is written here is what Prometheus writes, so that it opens the directory and answers from it identically; what
+//! Prometheus wrote is read bit for bit. Facts: Prometheus's `tsdb/docs/format/`. Not here: Ferula's own blocks (`block`), the command
+//! line (`ferula tsdb` in the gateway).
+
+mod bits;
+mod block_reader;
+mod block_writer;
+mod bytes;
+mod checksum;
+mod chunk_files;
+mod cutting;
+mod histogram_chunk;
+mod index_reader;
+mod index_writer;
+mod layout;
+mod meta;
+mod output;
+mod tombstones_file;
+mod xor;
+
+pub use bits::OutOfBits;
+pub use block_reader::{PrometheusBlock, PrometheusReadError};
+pub use block_writer::{PrometheusBlockWriter, PrometheusWriteError};
+pub use bytes::Malformed;
+pub use chunk_files::ChunkError;
+pub use histogram_chunk::HistogramChunkError;
+pub use index_reader::{IndexError, PrometheusSeries};
+pub use index_writer::ChunkMeta;
+pub use layout::LayoutError;
+pub use meta::{META_FILE, PrometheusCompaction, PrometheusMeta, PrometheusStats};
+
+/// Name of the index in a block's directory.
+const INDEX_FILE: &str = "index";
+/// A block that is being written; Prometheus removes such directories at its start.
+const TEMPORARY_SUFFIX: &str = ".tmp-for-creation";
+
+#[cfg(test)]
+mod tests;

@@ -8,19 +8,23 @@ use anyhow::{Result, bail};
 use std::path::Path;
 use std::process::ExitCode;
 
+const USAGE: &str = "usage: cargo xtask tidy | sim [--seed N] [--runs N] [--threads N]";
+
 fn main() -> Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    match std::env::args().nth(1).as_deref() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let passed = match arguments.first().map(String::as_str) {
         Some("tidy") => {
             let faults = xtask::tidy::check(&root)?;
             faults.iter().for_each(|f| println!("{f}"));
             println!("{} faults", faults.len());
-            Ok(if faults.is_empty() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            })
+            faults.is_empty()
         }
-        other => bail!("usage: cargo xtask tidy (got {other:?})"),
-    }
+        Some("sim") => xtask::simulate::seeds(&root, &arguments[1..])?,
+        other => bail!("{USAGE} (got {other:?})"),
+    };
+    Ok(match passed {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }

@@ -12,7 +12,7 @@ use super::histograms::{LoggedHistogram, decode_histograms};
 use super::reader::{FoundRecord, ScanError, Window, scan};
 use super::segment::{SegmentFile, WalPlace, parse_name};
 use super::writer::LogPosition;
-use crate::io::{Access, Disk};
+use crate::io::{Access, Disk, DiskFile};
 use crate::model::{SeriesRef, TimestampMs};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -263,6 +263,23 @@ pub fn replay_behind(
     Ok(replay.replayed)
 }
 
+/// Writes the records that are not known to be durable once more, as they are. The process before may have died of a failed sync; the kernel
+/// then calls their pages clean although no medium has them, and a sync alone would change nothing.
+fn write_again(file: &dyn DiskFile, records: &[FoundRecord], synced_lsn: u64) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    for record in records.iter().filter(|r| r.header.lsn > synced_lsn) {
+        bytes.resize(record.header.record_bytes(), 0);
+        // A page that the disk gave a moment ago and does not give now is not to be replaced by guesses.
+        if file
+            .read_at(record.offset, &mut bytes)
+            .is_ok_and(|read| read == bytes.len())
+        {
+            file.write_at(record.offset, &bytes)?;
+        }
+    }
+    Ok(())
+}
+
 impl Replay<'_> {
     fn io_error(&self, sequence: u32) -> impl Fn(io::Error) -> ReplayError + use<> {
         let path = self.place.segment_path(sequence).display().to_string();
@@ -436,6 +453,7 @@ impl Replay<'_> {
                 if cut {
                     file.set_size(end).map_err(&error)?;
                 }
+                write_again(&*file, &segment.records, synced_lsn).map_err(&error)?;
                 file.sync().map_err(&error)?;
             }
         }

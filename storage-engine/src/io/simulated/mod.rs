@@ -11,7 +11,7 @@ pub use hook::{DiskHook, Operation, Verdict};
 pub use state::WriteNote;
 
 use super::{Access, Disk, DiskFile, DiskSpace, FileBytes};
-use state::{NameChange, State, missing};
+use state::{Change, InFlight, NameChange, State, missing};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -129,13 +129,10 @@ impl SimulatedDisk {
 
     /// What the next process finds when this one is killed at this moment: all that was written, which is not durable for that. Of the write
     /// in which it died, `seed` says how much.
-    pub fn kill(&self, mut seed: u64) -> SimulatedDisk {
+    pub fn kill(&self, seed: u64) -> SimulatedDisk {
         let state = self.state();
         let mut copy = state.copy();
-        if let Some((inode, offset, bytes)) = &state.in_flight {
-            let written = next_random(&mut seed) as usize % (bytes.len() + 1);
-            copy.inodes[*inode].write(*offset, &bytes[..written]);
-        }
+        copy.finish_in_part(state.in_flight.as_ref(), seed | 1);
         SimulatedDisk::with(copy)
     }
 
@@ -325,10 +322,8 @@ impl DiskFile for Handle {
             Err(error) => {
                 // The write during which the power fails may have reached the medium in part; so may one that fails.
                 if was_alive && state.crashed {
-                    state.inodes[self.inode]
-                        .unsynced
-                        .push(state::Change::Write(offset, bytes.to_vec()));
-                    state.in_flight = Some((self.inode, offset, bytes.to_vec()));
+                    let change = Change::Write(offset, bytes.to_vec());
+                    state.in_flight = Some(InFlight::Write(self.inode, change));
                 } else if was_alive {
                     let part = (state.operations as usize * SECTOR_BYTES / 2) % (bytes.len() + 1);
                     state.inodes[self.inode].write(offset, &bytes[..part]);
@@ -391,7 +386,12 @@ impl DiskFile for Handle {
 
     fn set_size(&self, bytes: u64) -> io::Result<()> {
         let mut state = self.disk.state();
-        if state.operate(&Operation::SetSize(&self.path))? {
+        let was_alive = !state.crashed;
+        let outcome = state.operate(&Operation::SetSize(&self.path));
+        if outcome.is_err() && was_alive && state.crashed {
+            state.in_flight = Some(InFlight::Write(self.inode, Change::Size(bytes)));
+        }
+        if outcome? {
             state.inodes[self.inode].set_size(bytes);
         }
         Ok(())

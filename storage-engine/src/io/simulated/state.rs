@@ -25,6 +25,13 @@ pub(super) enum NameChange {
     MakeDir(PathBuf),
 }
 
+/// An operation that may have happened or not.
+#[derive(Debug, Clone)]
+pub(super) enum InFlight {
+    Write(usize, Change),
+    Name(NameChange),
+}
+
 #[derive(Debug, Clone, Default)]
 pub(super) struct Inode {
     pub(super) seen: Vec<u8>,
@@ -64,8 +71,8 @@ pub(super) struct State {
     pub(super) hook: Option<DiskHook>,
     pub(super) crashed: bool,
     pub(super) capacity: Option<u64>,
-    /// The write during which the power failed.
-    pub(super) in_flight: Option<(usize, u64, Vec<u8>)>,
+    /// The operation during which the power failed.
+    pub(super) in_flight: Option<InFlight>,
     pub(super) writes: VecDeque<WriteNote>,
 }
 
@@ -233,7 +240,7 @@ impl State {
         let was_alive = !self.crashed;
         let outcome = self.operate(operation);
         if outcome.is_err() && was_alive && self.crashed {
-            self.unsynced_names.extend(change);
+            self.in_flight = change.map(InFlight::Name);
         }
         outcome
     }
@@ -294,6 +301,23 @@ impl State {
         });
     }
 
+    /// Puts in what the death of the process left of the operation that it was in.
+    pub(super) fn finish_in_part(&mut self, in_flight: Option<&InFlight>, mut seed: u64) {
+        let random = next_random(&mut seed) as usize;
+        match in_flight {
+            Some(InFlight::Write(inode, Change::Write(offset, bytes))) => {
+                self.inodes[*inode].write(*offset, &bytes[..random % (bytes.len() + 1)]);
+            }
+            Some(InFlight::Write(inode, Change::Size(bytes))) if random.is_multiple_of(2) => {
+                self.inodes[*inode].set_size(*bytes);
+            }
+            Some(InFlight::Name(change)) if random.is_multiple_of(2) => {
+                self.change_name(change.clone());
+            }
+            _ => {}
+        }
+    }
+
     /// All that is here but the faults; the next process finds it so after the death of this one.
     pub(super) fn copy(&self) -> State {
         State {
@@ -329,7 +353,11 @@ impl State {
                 CrashImage::Everything => inode.seen.clone(),
                 CrashImage::Random(_) => {
                     let mut content = inode.durable.clone();
-                    for change in &inode.unsynced {
+                    let last = match &self.in_flight {
+                        Some(InFlight::Write(at, change)) if *at == index => Some(change),
+                        _ => None,
+                    };
+                    for change in inode.unsynced.iter().chain(last) {
                         change.apply_torn(&mut content, &mut seed);
                     }
                     content
@@ -348,7 +376,11 @@ impl State {
     /// The first few unsynced changes of names, as a journal keeps them, or any of them, as a disk without one does.
     fn names_torn(&self, seed: &mut u64) -> Names {
         let mut names = self.durable.clone();
-        let changes = &self.unsynced_names;
+        let last = match &self.in_flight {
+            Some(InFlight::Name(change)) => Some(change),
+            _ => None,
+        };
+        let changes: Vec<_> = self.unsynced_names.iter().chain(last).collect();
         if next_random(seed).is_multiple_of(2) {
             let kept = next_random(seed) as usize % (changes.len() + 1);
             changes[..kept].iter().for_each(|c| c.apply(&mut names));

@@ -1,0 +1,378 @@
+//! The oracle: what was sent, what was acknowledged, and so what a shard must, may and must not give back.
+//!
+//! A sample is *certain* when its acknowledgement came, or when it was found after a restart whose repair made it durable; *possible* while
+//! its request has no answer, or got one that leaves it open (the commit failed). Anything else that is found was invented.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use storage_engine::model::{FloatHistogram, STALE_NAN_BITS};
+use storage_engine::shard_api::RejectReason;
+
+/// The value of a sample.
+#[derive(Debug, Clone)]
+pub enum Value {
+    /// The bits of a float.
+    Float(u64),
+    /// A native histogram.
+    Histogram(Arc<FloatHistogram>),
+}
+
+impl Value {
+    /// Is `found` what a shard gives back for this? A staleness marker of a histogram series comes back as a histogram's.
+    pub fn is(&self, found: &Value) -> bool {
+        match (self, found) {
+            (Value::Float(sent), Value::Float(found)) => sent == found,
+            (Value::Histogram(sent), Value::Histogram(found)) => sent.same_bits(found),
+            (Value::Float(STALE_NAN_BITS), Value::Histogram(found)) => found.is_stale(),
+            _ => false,
+        }
+    }
+}
+
+/// A sample of the series with a number.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// The series.
+    pub series: u32,
+    /// Milliseconds.
+    pub t: i64,
+    /// The value.
+    pub value: Value,
+}
+
+/// What a shard holds: series, time, value.
+pub type Found = BTreeMap<u32, BTreeMap<i64, Value>>;
+
+/// Samples of all series.
+pub fn count(found: &Found) -> usize {
+    found.values().map(BTreeMap::len).sum()
+}
+
+/// What is known of one value of one series at one time.
+#[derive(Debug, Clone)]
+struct Candidate {
+    value: Value,
+    /// Acknowledged, or found after a restart.
+    certain: bool,
+    /// Requests without an answer that bring it.
+    waiting: u32,
+    /// A request that brought it may or may not have been logged.
+    doubtful: bool,
+    /// The requests of this life that may have brought it, ascending; none if it was there at its start.
+    bringers: Vec<usize>,
+    /// When its first acknowledgement of this life came.
+    acknowledged_at: Option<u64>,
+    /// The request that first brought it, over all lives: its samples share a record of the log, or two.
+    group: u64,
+}
+
+/// How the life before a restart ended, as far as it matters for what may be lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Whatever was acknowledged must be there.
+    KeepsAll,
+    /// Acknowledgements behind this virtual time may be gone, from the end.
+    MayLoseAfter(u64),
+}
+
+/// The oracle of one shard.
+#[derive(Debug, Clone, Default)]
+pub struct Model {
+    series: BTreeMap<u32, BTreeMap<i64, Vec<Candidate>>>,
+    requests: Vec<Vec<Sample>>,
+    groups: u64,
+    /// Two values of one time may both have been stored (out of order), and either may be read.
+    pub ties: bool,
+    /// Samples acknowledged, in all lives.
+    pub acknowledged: u64,
+}
+
+impl Candidate {
+    fn introduced(&self) -> Option<usize> {
+        self.bringers.first().copied()
+    }
+}
+
+fn show(series: u32, t: i64) -> String {
+    format!("series {series} at {t}")
+}
+
+impl Model {
+    /// A request leaves; its number is for its answer.
+    pub fn send(&mut self, samples: Vec<Sample>) -> usize {
+        let request = self.requests.len();
+        self.groups += 1;
+        for sample in &samples {
+            let at = self.series.entry(sample.series).or_default();
+            let candidates = at.entry(sample.t).or_default();
+            match candidates.iter_mut().find(|c| c.value.is(&sample.value)) {
+                Some(candidate) => {
+                    candidate.waiting += 1;
+                    if candidate.introduced().is_some() {
+                        candidate.bringers.push(request);
+                    }
+                }
+                None => candidates.push(Candidate {
+                    value: sample.value.clone(),
+                    certain: false,
+                    waiting: 1,
+                    doubtful: false,
+                    bringers: vec![request],
+                    acknowledged_at: None,
+                    group: self.groups,
+                }),
+            }
+        }
+        self.requests.push(samples);
+        request
+    }
+
+    /// An answer for one sample of a request; `change` says whether the request may have stored it.
+    fn settle(
+        &mut self,
+        request: usize,
+        sample: &Sample,
+        change: impl FnOnce(&mut Candidate) -> bool,
+    ) {
+        let at = self.series.entry(sample.series).or_default();
+        let candidates = at.entry(sample.t).or_default();
+        let index = candidates
+            .iter()
+            .position(|c| c.waiting > 0 && c.value.is(&sample.value))
+            .expect("BUG: an answer for a sample that was not sent");
+        let candidate = &mut candidates[index];
+        candidate.waiting -= 1;
+        if !change(candidate) {
+            candidate.bringers.retain(|bringer| *bringer != request);
+        }
+        if candidate.waiting == 0 && !candidate.certain && !candidate.doubtful {
+            candidates.remove(index);
+            if candidates.is_empty() {
+                at.remove(&sample.t);
+            }
+        }
+    }
+
+    /// The answer came at virtual time `at`: all is stored but `rejected` (ascending indices).
+    pub fn acknowledge(&mut self, request: usize, rejected: &[u32], at: u64) {
+        let samples = std::mem::take(&mut self.requests[request]);
+        for (index, sample) in samples.iter().enumerate() {
+            let stored = rejected.binary_search(&(index as u32)).is_err();
+            self.acknowledged += u64::from(stored);
+            self.settle(request, sample, |candidate| {
+                candidate.certain |= stored;
+                if stored {
+                    candidate.acknowledged_at.get_or_insert(at);
+                }
+                stored
+            });
+        }
+    }
+
+    /// The whole request was refused before anything was stored.
+    pub fn refuse(&mut self, request: usize) {
+        for sample in std::mem::take(&mut self.requests[request]) {
+            self.settle(request, &sample, |_| false);
+        }
+    }
+
+    /// No answer came or will come, or one that says that the log failed.
+    pub fn doubt(&mut self, request: usize) {
+        for sample in std::mem::take(&mut self.requests[request]) {
+            self.settle(request, &sample, |candidate| {
+                candidate.doubtful = true;
+                true
+            });
+        }
+    }
+
+    /// Newest time that was ever sent for a series and not refused.
+    pub fn newest(&self, series: u32) -> Option<i64> {
+        Some(*self.series.get(&series)?.last_key_value()?.0)
+    }
+
+    /// Newest time of all series.
+    pub fn newest_of_all(&self) -> Option<i64> {
+        self.series.keys().filter_map(|s| self.newest(*s)).max()
+    }
+
+    /// A sample of the series that is (or may be) there: the newest, or one before it.
+    pub fn known(&self, series: u32, back: usize) -> Option<(i64, Value)> {
+        let (t, candidates) = self.series.get(&series)?.iter().rev().nth(back)?;
+        Some((*t, candidates.first()?.value.clone()))
+    }
+
+    /// Is it right to refuse this sample for this reason?
+    pub fn may_reject(&self, sample: &Sample, reason: RejectReason, window: Option<i64>) -> bool {
+        let times = self.series.get(&sample.series);
+        match reason {
+            RejectReason::OutOfOrder => {
+                times.is_some_and(|times| times.range(sample.t + 1..).next().is_some())
+            }
+            RejectReason::DuplicateTimestamp => times
+                .and_then(|times| times.get(&sample.t))
+                .is_some_and(|all| all.iter().any(|c| !c.value.is(&sample.value))),
+            RejectReason::OutOfBounds => window.is_some_and(|window| {
+                self.newest_of_all()
+                    .is_some_and(|newest| sample.t < newest - window)
+            }),
+            _ => false,
+        }
+    }
+
+    /// Is what a query found what it must and may find now?
+    pub fn check_read(&self, found: &Found) -> Result<(), String> {
+        self.check_invented(found)?;
+        for (series, t, _) in self.missing(found) {
+            return Err(format!(
+                "lost: {} was acknowledged and is not read",
+                show(series, t)
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_invented(&self, found: &Found) -> Result<(), String> {
+        for (series, samples) in found {
+            for (t, value) in samples {
+                let candidates = self.series.get(series).and_then(|times| times.get(t));
+                let known = candidates.is_some_and(|all| all.iter().any(|c| c.value.is(value)));
+                if !known {
+                    return Err(format!(
+                        "invented: {} is read as {value:?}, known {candidates:?}",
+                        show(*series, *t)
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is certain and not found.
+    fn missing<'m>(
+        &'m self,
+        found: &'m Found,
+    ) -> impl Iterator<Item = (u32, i64, &'m Candidate)> + 'm {
+        self.series.iter().flat_map(move |(series, times)| {
+            let samples = found.get(series);
+            times.iter().filter_map(move |(t, candidates)| {
+                let certain = candidates.iter().find(|c| c.certain)?;
+                let read = samples.and_then(|samples| samples.get(t));
+                let is_there = read.is_some_and(|v| {
+                    let mut right = candidates.iter().filter(|c| c.certain || self.ties);
+                    right.any(|c| c.value.is(v))
+                });
+                (!is_there).then_some((*series, *t, certain))
+            })
+        })
+    }
+
+    /// Is what a restarted shard holds what it must and may hold?
+    pub fn check_restart(&self, found: &Found, ending: Ending) -> Result<(), String> {
+        self.check_invented(found)?;
+        let mut end = usize::MAX;
+        for (series, t, candidate) in self.missing(found) {
+            let what = show(series, t);
+            let Ending::MayLoseAfter(bound) = ending else {
+                return Err(format!("lost: {what} was acknowledged ({candidate:?})"));
+            };
+            let (Some(introduced), Some(at)) = (candidate.introduced(), candidate.acknowledged_at)
+            else {
+                return Err(format!("lost: {what} was durable since an earlier life"));
+            };
+            if at < bound {
+                return Err(format!(
+                    "lost: {what} was acknowledged at {at}, before {bound}"
+                ));
+            }
+            end = end.min(introduced);
+        }
+        for (series, samples) in found {
+            for (t, value) in samples {
+                let Some(candidates) = self.series.get(series).and_then(|times| times.get(t))
+                else {
+                    continue;
+                };
+                // Two values of one time may have come in two requests; the earlier one excuses.
+                let first = candidates.iter().filter(|c| c.value.is(value));
+                let first = first.filter_map(Candidate::introduced).min();
+                if first.is_some_and(|introduced| introduced > end) {
+                    return Err(format!(
+                        "a hole: {} of request {first:?} is there, acknowledged ones of request {end} are not",
+                        show(*series, *t)
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// After damage: nothing but what the intact medium gave. Returns the requests whose samples are (in part) lost.
+    pub fn check_damaged(&self, intact: &Found, found: &Found) -> Result<BTreeSet<u64>, String> {
+        let mut lost = BTreeSet::new();
+        for (series, samples) in found {
+            for (t, value) in samples {
+                let before = intact.get(series).and_then(|samples| samples.get(t));
+                if !before.is_some_and(|before| before.is(value)) {
+                    let what = show(*series, *t);
+                    return Err(format!(
+                        "invented by damage: {what} {value:?}, was {before:?}"
+                    ));
+                }
+            }
+        }
+        for (series, samples) in intact {
+            let left = found.get(series);
+            for (t, value) in samples {
+                if left.is_some_and(|left| left.contains_key(t)) {
+                    continue;
+                }
+                let candidates = self.series.get(series).and_then(|times| times.get(t));
+                let candidates = candidates.into_iter().flatten();
+                let mut right = candidates.filter(|c| c.value.is(value));
+                lost.extend(right.next().map(|candidate| candidate.group));
+            }
+        }
+        Ok(lost)
+    }
+
+    /// The next life begins with what was found. `durable`: the restart has made all of it durable; else what nobody acknowledged may
+    /// still vanish.
+    pub fn restart(&mut self, found: &Found, durable: bool) {
+        self.requests.clear();
+        for (series, times) in &mut self.series {
+            let samples = found.get(series);
+            times.retain(|t, candidates| {
+                let Some(value) = samples.and_then(|samples| samples.get(t)) else {
+                    return false;
+                };
+                candidates.retain(|c| c.value.is(value));
+                candidates.truncate(1);
+                for candidate in candidates.iter_mut() {
+                    let certain = durable || candidate.certain;
+                    *candidate = Candidate {
+                        value: candidate.value.clone(),
+                        certain,
+                        waiting: 0,
+                        doubtful: !certain,
+                        bringers: Vec::new(),
+                        acknowledged_at: None,
+                        group: candidate.group,
+                    };
+                }
+                true
+            });
+        }
+    }
+
+    /// After a failed sync, what was acknowledged behind `bound` may be on no medium although it is read: it becomes doubtful.
+    pub fn weaken_after(&mut self, bound: u64) {
+        let all = self.series.values_mut().flat_map(BTreeMap::values_mut);
+        for candidate in all.flatten() {
+            if candidate.acknowledged_at.is_some_and(|at| at >= bound) {
+                candidate.certain = false;
+                candidate.doubtful = true;
+            }
+        }
+    }
+}

@@ -223,13 +223,13 @@ impl Model {
     /// Is what a query found what it must and may find now?
     pub fn check_read(&self, found: &Found) -> Result<(), String> {
         self.check_invented(found)?;
-        for (series, t, _) in self.missing(found) {
-            return Err(format!(
-                "lost: {} was acknowledged and is not read",
-                show(series, t)
-            ));
+        match self.missing(found).next() {
+            Some((series, t, _)) => {
+                let what = show(series, t);
+                Err(format!("lost: {what} was acknowledged and is not read"))
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn check_invented(&self, found: &Found) -> Result<(), String> {
@@ -336,9 +336,8 @@ impl Model {
         Ok(lost)
     }
 
-    /// The next life begins with what was found. `durable`: the restart has made all of it durable; else what nobody acknowledged may
-    /// still vanish.
-    pub fn restart(&mut self, found: &Found, durable: bool) {
+    /// The next life begins with what was found, all of which the restart has made durable.
+    pub fn restart(&mut self, found: &Found) {
         self.requests.clear();
         for (series, times) in &mut self.series {
             let samples = found.get(series);
@@ -349,12 +348,11 @@ impl Model {
                 candidates.retain(|c| c.value.is(value));
                 candidates.truncate(1);
                 for candidate in candidates.iter_mut() {
-                    let certain = durable || candidate.certain;
                     *candidate = Candidate {
                         value: candidate.value.clone(),
-                        certain,
+                        certain: true,
                         waiting: 0,
-                        doubtful: !certain,
+                        doubtful: false,
                         bringers: Vec::new(),
                         acknowledged_at: None,
                         group: candidate.group,
@@ -362,17 +360,6 @@ impl Model {
                 }
                 true
             });
-        }
-    }
-
-    /// After a failed sync, what was acknowledged behind `bound` may be on no medium although it is read: it becomes doubtful.
-    pub fn weaken_after(&mut self, bound: u64) {
-        let all = self.series.values_mut().flat_map(BTreeMap::values_mut);
-        for candidate in all.flatten() {
-            if candidate.acknowledged_at.is_some_and(|at| at >= bound) {
-                candidate.certain = false;
-                candidate.doubtful = true;
-            }
         }
     }
 }

@@ -101,7 +101,7 @@ fn rate(random: &mut Random, max: u64) -> u64 {
 impl Profile {
     /// The choices of a seed's generator.
     pub fn draw(random: &mut Random) -> Profile {
-        let faulty = random.chance(300);
+        let faulty = random.chance(400);
         let workload = Workload {
             series: random.pick(&[1, 3, 12, 40]),
             batch_samples_max: random.pick(&[1, 4, 20, 60]),
@@ -119,10 +119,10 @@ impl Profile {
         let faults = match faulty {
             false => FaultRates::default(),
             true => FaultRates {
-                write: rate(random, 2_000),
-                sync: rate(random, 2_000),
-                sync_dir: rate(random, 20_000),
-                names: rate(random, 5_000),
+                write: rate(random, 5_000),
+                sync: rate(random, 5_000),
+                sync_dir: rate(random, 30_000),
+                names: rate(random, 20_000),
                 read: rate(random, 20_000),
                 for_ever: random.chance(300),
             },

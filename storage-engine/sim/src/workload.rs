@@ -103,7 +103,7 @@ impl Client {
         // Neighbours differ in kind; one kind has both.
         let place = (series * 37) % 100;
         let share = profile.workload.histogram_series;
-        if place < share && (series % 3 > 0 || random.chance(500)) {
+        if place < share && (!series.is_multiple_of(3) || random.chance(500)) {
             return Value::Histogram(Arc::new(histogram(random, series)));
         }
         Value::Float(match series % 4 {
@@ -122,9 +122,16 @@ impl Client {
         })
     }
 
-    fn sample(&mut self, profile: &Profile, model: &Model, series: u32) -> Sample {
+    /// A sample of a series; `behind` is the series' time in the batch so far.
+    fn sample(
+        &mut self,
+        profile: &Profile,
+        model: &Model,
+        series: u32,
+        behind: Option<i64>,
+    ) -> Sample {
         let work = profile.workload;
-        let newest = model.newest(series);
+        let newest = model.newest(series).max(behind);
         let stale = self.random.chance(work.stale);
         let value = self.value(profile, series, stale);
         let back = self.random.below(6) as usize;
@@ -183,10 +190,12 @@ impl Client {
         let work = profile.workload;
         self.clock += self.random.between(1, work.step_ms) as i64;
         let count = self.random.between(1, work.batch_samples_max);
-        let mut samples = Vec::new();
+        let mut samples: Vec<Sample> = Vec::new();
         for _ in 0..count {
             let series = self.random.below(u64::from(work.series)) as u32;
-            samples.push(self.sample(profile, model, series));
+            let of_series = samples.iter().filter(|sample| sample.series == series);
+            let behind = of_series.map(|sample| sample.t).max();
+            samples.push(self.sample(profile, model, series, behind));
         }
         let mode = match self.random.chance(work.checks) {
             true => AppendMode::Check,

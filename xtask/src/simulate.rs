@@ -44,7 +44,7 @@ pub fn seeds(root: &Path, arguments: &[String]) -> Result<bool> {
     let given = numbers(arguments, &["seed", "runs", "threads", "aloud"])?;
     let first = given.get("seed").copied().unwrap_or(1);
     let runs = given.get("runs").copied();
-    let runs = runs.unwrap_or(if given.contains_key("seed") { 1 } else { 1_000 });
+    let runs = runs.unwrap_or_else(|| if given.contains_key("seed") { 1 } else { 1_000 });
     let threads = given.get("threads").copied().unwrap_or_else(threads);
     if given.contains_key("aloud") {
         sim::tell::aloud();

@@ -80,6 +80,8 @@ fn queries_answer_in_prometheuss_shape() {
         "{stats}"
     );
     assert_eq!(stats["samples"]["totalQueryableSamples"], 3, "{stats}");
+    assert_eq!(stats["samples"]["pagesDecoded"], 3, "{stats}");
+    assert_eq!(stats["samples"]["pagesSkipped"], 0, "{stats}");
     let posted = ferula.post(
         "/api/v1/query",
         "content-type: application/x-www-form-urlencoded\r\n",

@@ -12,7 +12,9 @@ use storage_engine::model::{
     BucketSpan, CounterResetHint, FloatHistogram, Matcher, STALE_NAN_BITS, SampleColumns,
 };
 use storage_engine::shard::{Action, Event, Shard, ShardConfig};
-use storage_engine::shard_api::{AppendBatch, AppendError, AppendMode, AppendOutcome, TimeRange};
+use storage_engine::shard_api::{
+    AppendBatch, AppendError, AppendMode, AppendOutcome, ReadNotes, TimeRange,
+};
 
 const NOW: i64 = 1_790_000_000_000;
 
@@ -41,9 +43,11 @@ impl Shards {
         for shard in &self.0 {
             let shard = shard.borrow();
             let reader = shard.reader();
-            for series in reader.select(&[Matcher::equal("__name__", name)], all) {
+            let selection = reader.select(&[Matcher::equal("__name__", name)], all);
+            for series in 0..selection.len() {
                 let mut columns = SampleColumns::default();
-                reader.read(series, all, &mut columns);
+                let notes = &mut ReadNotes::default();
+                reader.read(&selection, series, all, &mut columns, notes);
                 found.extend(columns.timestamps.into_iter().zip(columns.values));
             }
         }
@@ -62,8 +66,10 @@ impl Shards {
         for shard in &self.0 {
             let shard = shard.borrow();
             let reader = shard.reader();
-            for series in reader.select(&[Matcher::equal("__name__", name)], all) {
-                reader.read_histograms(series, all, &mut found);
+            let selection = reader.select(&[Matcher::equal("__name__", name)], all);
+            for series in 0..selection.len() {
+                let notes = &mut ReadNotes::default();
+                reader.read_histograms(&selection, series, all, &mut found, notes);
             }
         }
         found

@@ -15,7 +15,7 @@ use crate::plan::{PlanContext, plan};
 use crate::result::{QueryError, QueryOutput, QueryStats, QueryValue, Series, VectorHistogram};
 use std::sync::Arc;
 use storage_engine::model::{Labels, TimestampMs};
-use storage_engine::shard_api::ShardRunner;
+use storage_engine::shard_api::{ReadNotes, ShardRunner};
 
 /// Settings that all queries share.
 #[derive(Debug, Clone)]
@@ -186,6 +186,7 @@ impl Engine {
                 step: request.step_ms,
             },
             annotations: Default::default(),
+            reads: ReadNotes::default(),
         };
         let mut outcome = coordinator.run(&program).await?;
         let histograms = if request.step_ms == 0 {
@@ -193,7 +194,9 @@ impl Engine {
         } else {
             Vec::new()
         };
-        let (warnings, infos) = coordinator.annotations.render(request.text);
+        let (mut warnings, infos) = coordinator.annotations.render(request.text);
+        // What the store says points at no place in the query.
+        warnings.extend(std::mem::take(&mut coordinator.reads.damage));
         Ok(QueryOutput {
             value: answer(outcome, grid, request.step_ms == 0),
             histograms,
@@ -202,6 +205,9 @@ impl Engine {
             stats: QueryStats {
                 samples_total: budget.visited(),
                 samples_peak: budget.peak() as u64,
+                pages_decoded: coordinator.reads.pages_decoded,
+                pages_skipped: coordinator.reads.pages_skipped,
+                bytes_read: coordinator.reads.bytes_read,
             },
         })
     }

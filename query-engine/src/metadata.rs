@@ -10,10 +10,11 @@ use crate::limits::{
     METADATA_ITEMS_MAX, QUERY_SAMPLES_MAX, SLICE_SAMPLES, SLICE_SAMPLES_PER_SERIES,
 };
 use crate::result::QueryError;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use storage_engine::model::{Labels, Matcher};
-use storage_engine::shard::ShardReader;
-use storage_engine::shard_api::{ShardRunner, ShardTask, TaskState, TimeRange};
+use storage_engine::shard::{Selection, ShardReader};
+use storage_engine::shard_api::{ReadNotes, ShardRunner, ShardTask, TaskState, TimeRange};
 use tokio::sync::oneshot;
 
 /// What to look for.
@@ -36,6 +37,8 @@ pub struct MetadataOutput<T> {
     pub items: Vec<T>,
     /// There were more.
     pub truncated: bool,
+    /// What was damaged and could not be looked at.
+    pub warnings: Vec<String>,
 }
 
 /// Distinct label names.
@@ -43,8 +46,8 @@ pub async fn label_names(
     shards: &dyn ShardRunner,
     request: &MetadataRequest,
 ) -> Result<MetadataOutput<String>, QueryError> {
-    gather(shards, request, |shard, matchers, range| {
-        shard.label_names(matchers, range)
+    gather(shards, request, |shard, matchers, range, notes| {
+        shard.label_names(matchers, range, notes)
     })
     .await
 }
@@ -56,8 +59,8 @@ pub async fn label_values(
     request: &MetadataRequest,
 ) -> Result<MetadataOutput<String>, QueryError> {
     let name = name.to_owned();
-    gather(shards, request, move |shard, matchers, range| {
-        shard.label_values(&name, matchers, range)
+    gather(shards, request, move |shard, matchers, range, notes| {
+        shard.label_values(&name, matchers, range, notes)
     })
     .await
 }
@@ -77,8 +80,10 @@ pub async fn series(
             next_selector: 0,
             range: request.range,
             cancel: request.cancel.clone(),
-            found: None,
-            labels: Vec::new(),
+            selection: None,
+            next_series: 0,
+            found: BTreeSet::new(),
+            notes: ReadNotes::default(),
             most,
             reply: Some(reply),
         };
@@ -88,15 +93,19 @@ pub async fn series(
     merge(replies, request.limit).await
 }
 
-type Reply<T> = Result<Vec<T>, EvalError>;
+type Reply<T> = Result<(Vec<T>, ReadNotes), EvalError>;
 
 /// One look at a shard with one selector's matchers.
-type Look<T> = dyn Fn(&ShardReader<'_>, &[Matcher], TimeRange) -> Vec<T> + Send + Sync;
+type Look<T> =
+    dyn Fn(&ShardReader<'_>, &[Matcher], TimeRange, &mut ReadNotes) -> Vec<T> + Send + Sync;
 
 async fn gather<T: Ord + Send + 'static>(
     shards: &dyn ShardRunner,
     request: &MetadataRequest,
-    look: impl Fn(&ShardReader<'_>, &[Matcher], TimeRange) -> Vec<T> + Send + Sync + 'static,
+    look: impl Fn(&ShardReader<'_>, &[Matcher], TimeRange, &mut ReadNotes) -> Vec<T>
+    + Send
+    + Sync
+    + 'static,
 ) -> Result<MetadataOutput<T>, QueryError> {
     let budget = Budget::new(QUERY_SAMPLES_MAX, request.cancel.clone());
     let look: Arc<Look<T>> = Arc::new(look);
@@ -110,6 +119,7 @@ async fn gather<T: Ord + Send + 'static>(
             range: request.range,
             cancel: request.cancel.clone(),
             found: Vec::new(),
+            notes: ReadNotes::default(),
             most: most(request),
             reply: Some(reply),
         };
@@ -140,8 +150,11 @@ async fn merge<T: Ord>(
     limit: usize,
 ) -> Result<MetadataOutput<T>, QueryError> {
     let mut items = Vec::new();
+    let mut notes = ReadNotes::default();
     for (shard, reply) in replies.into_iter().enumerate() {
-        items.extend(reply.await.map_err(|_| stopped(shard))??);
+        let (found, noted) = reply.await.map_err(|_| stopped(shard))??;
+        items.extend(found);
+        notes.merge(noted);
     }
     items.sort_unstable();
     items.dedup();
@@ -149,7 +162,11 @@ async fn merge<T: Ord>(
     if truncated {
         items.truncate(limit);
     }
-    Ok(MetadataOutput { items, truncated })
+    Ok(MetadataOutput {
+        items,
+        truncated,
+        warnings: notes.damage,
+    })
 }
 
 /// Names or values: one selector a slice.
@@ -160,6 +177,7 @@ struct LookTask<T> {
     range: TimeRange,
     cancel: CancelToken,
     found: Vec<T>,
+    notes: ReadNotes,
     most: usize,
     reply: Option<oneshot::Sender<Reply<T>>>,
 }
@@ -171,25 +189,30 @@ impl<T: Ord + Send> ShardTask for LookTask<T> {
         }
         if let Some(matchers) = self.selectors.get(self.next_selector) {
             self.next_selector += 1;
-            self.found.extend((self.look)(shard, matchers, self.range));
+            let notes = &mut self.notes;
+            let found = (self.look)(shard, matchers, self.range, notes);
+            self.found.extend(found);
             return TaskState::More;
         }
         self.found.sort_unstable();
         self.found.dedup();
         self.found.truncate(self.most);
         let found = std::mem::take(&mut self.found);
-        answer(&mut self.reply, Ok(found))
+        let notes = std::mem::take(&mut self.notes);
+        answer(&mut self.reply, Ok((found, notes)))
     }
 }
 
-/// Label sets: slots of all selectors first, then their labels, so many a slice.
+/// Label sets: one selector after another, so many series a slice.
 struct SeriesTask {
     selectors: Vec<Vec<Matcher>>,
     next_selector: usize,
     range: TimeRange,
     cancel: CancelToken,
-    found: Option<std::collections::BTreeSet<u32>>,
-    labels: Vec<Labels>,
+    selection: Option<Selection>,
+    next_series: usize,
+    found: BTreeSet<Labels>,
+    notes: ReadNotes,
     most: usize,
     reply: Option<oneshot::Sender<Reply<Labels>>>,
 }
@@ -199,19 +222,29 @@ impl ShardTask for SeriesTask {
         if let Err(e) = self.cancel.check() {
             return answer(&mut self.reply, Err(e));
         }
-        let found = self.found.get_or_insert_default();
-        if let Some(matchers) = self.selectors.get(self.next_selector) {
-            self.next_selector += 1;
-            found.extend(shard.select(matchers, self.range));
-            return TaskState::More;
-        }
         for _ in 0..SLICE_SAMPLES / SLICE_SAMPLES_PER_SERIES {
-            let next = found.pop_first().filter(|_| self.labels.len() < self.most);
-            let Some(slot) = next else {
-                let labels = std::mem::take(&mut self.labels);
-                return answer(&mut self.reply, Ok(labels));
+            let Some(selection) = &self.selection else {
+                let matchers = self.selectors.get(self.next_selector);
+                let Some(matchers) = matchers.filter(|_| self.found.len() < self.most) else {
+                    let found = std::mem::take(&mut self.found).into_iter().collect();
+                    let notes = std::mem::take(&mut self.notes);
+                    return answer(&mut self.reply, Ok((found, notes)));
+                };
+                self.next_selector += 1;
+                self.next_series = 0;
+                let selection = shard.select(matchers, self.range);
+                for text in selection.damage() {
+                    self.notes.note_damage(text.clone());
+                }
+                self.selection = Some(selection);
+                return TaskState::More;
             };
-            self.labels.push(shard.labels(slot));
+            if self.next_series == selection.len() || self.found.len() >= self.most {
+                self.selection = None;
+                continue;
+            }
+            self.found.insert(shard.labels(selection, self.next_series));
+            self.next_series += 1;
         }
         TaskState::More
     }

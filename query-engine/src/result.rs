@@ -52,6 +52,12 @@ pub struct QueryStats {
     pub samples_total: u64,
     /// Most samples held at once (Prometheus: `peakSamples`).
     pub samples_peak: u64,
+    /// Chunks of the heads and pages of the blocks that were decoded.
+    pub pages_decoded: u64,
+    /// Pages that time range or statistics made needless.
+    pub pages_skipped: u64,
+    /// Encoded bytes of what was decoded.
+    pub bytes_read: u64,
 }
 
 /// The answer to a query.
@@ -61,7 +67,7 @@ pub struct QueryOutput {
     pub value: QueryValue,
     /// The native histograms of an instant vector, by ascending position.
     pub histograms: Vec<VectorHistogram>,
-    /// Warnings with positions.
+    /// Warnings with positions, then what the store could not read.
     pub warnings: Vec<String>,
     /// Infos with positions.
     pub infos: Vec<String>,

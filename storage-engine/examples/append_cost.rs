@@ -8,7 +8,9 @@
 
 use ferula_storage_engine::model::{Labels, MatchOp, Matcher, SampleColumns, SeriesRef};
 use ferula_storage_engine::shard::{Action, Event, Shard, ShardConfig};
-use ferula_storage_engine::shard_api::{AppendBatch, AppendMode, SampleSeries, TimeRange};
+use ferula_storage_engine::shard_api::{
+    AppendBatch, AppendMode, ReadNotes, SampleSeries, TimeRange,
+};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -177,10 +179,12 @@ fn main() {
     let reader = shard.reader();
     let mut columns = SampleColumns::default();
     let mut read = 0;
+    let everything = reader.select(&[], all);
+    let mut notes = ReadNotes::default();
     let start = cpu_nanos();
-    for slot in 0..series as u32 {
+    for one in 0..everything.len() {
         columns.clear();
-        reader.read(slot, all, &mut columns);
+        reader.read(&everything, one, all, &mut columns, &mut notes);
         read += columns.len();
     }
     println!(

@@ -9,8 +9,8 @@ use ferula_storage_engine::runtime::ReplyReceiver;
 use ferula_storage_engine::runtime::simulator::{SimulatedShard, SimulationOptions};
 use ferula_storage_engine::shard::{ShardConfig, ShardReader};
 use ferula_storage_engine::shard_api::{
-    AppendBatch, AppendError, AppendMode, HistogramSample, SampleSeries, ShardTask, TaskState,
-    TimeRange,
+    AppendBatch, AppendError, AppendMode, HistogramSample, ReadNotes, SampleSeries, ShardTask,
+    TaskState, TimeRange,
 };
 use ferula_storage_engine::wal::{AckMode, WalOptions, WalPlace};
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,18 +90,22 @@ struct Dump(mpsc::Sender<BTreeSet<Sample>>);
 impl ShardTask for Dump {
     fn slice(&mut self, shard: &ShardReader<'_>) -> TaskState {
         let mut all = BTreeSet::new();
-        for series in shard.select(&[], ALL) {
-            let id = shard.label_value(series, "id").parse().unwrap();
+        let selection = shard.select(&[], ALL);
+        let mut notes = ReadNotes::default();
+        for series in 0..selection.len() {
+            let id = shard.label_value(&selection, series, "id");
+            let id = id.parse().unwrap();
             let mut columns = SampleColumns::default();
-            shard.read(series, ALL, &mut columns);
+            shard.read(&selection, series, ALL, &mut columns, &mut notes);
             for (&t, &found) in columns.timestamps.iter().zip(&columns.values) {
                 assert_eq!(found, value((id, t)), "a value was invented");
                 assert!(!is_histogram((id, t)), "a kind was invented");
                 all.insert((id, t));
             }
             let mut histograms = Vec::new();
-            shard.read_histograms(series, ALL, &mut histograms);
-            assert_eq!(shard.has_histograms(series), !histograms.is_empty());
+            shard.read_histograms(&selection, series, ALL, &mut histograms, &mut notes);
+            let has = shard.has_histograms(&selection, series);
+            assert_eq!(has, !histograms.is_empty());
             for (t, found) in histograms {
                 assert!(found.same_bits(&histogram((id, t))), "{found:?}");
                 assert!(is_histogram((id, t)), "a kind was invented");

@@ -5,8 +5,8 @@ use ferula_storage_engine::model::{Labels, SampleColumns, SeriesRef};
 use ferula_storage_engine::runtime::probe_ring;
 use ferula_storage_engine::shard::ShardReader;
 use ferula_storage_engine::shard_api::{
-    AppendBatch, AppendError, AppendMode, SampleSeries, ShardRunner, ShardTask, TaskState,
-    TimeRange,
+    AppendBatch, AppendError, AppendMode, ReadNotes, SampleSeries, ShardRunner, ShardTask,
+    TaskState, TimeRange,
 };
 use ferula_storage_engine::store::{AckMode, OpenError, RuntimeChoice, Store, StoreOptions};
 use std::io::Write;
@@ -90,10 +90,12 @@ struct Dump(mpsc::Sender<Vec<(Labels, SampleColumns)>>);
 impl ShardTask for Dump {
     fn slice(&mut self, shard: &ShardReader<'_>) -> TaskState {
         let mut all = Vec::new();
-        for series in shard.select(&[], ALL) {
+        let selection = shard.select(&[], ALL);
+        for series in 0..selection.len() {
             let mut columns = SampleColumns::default();
-            shard.read(series, ALL, &mut columns);
-            all.push((shard.labels(series), columns));
+            let notes = &mut ReadNotes::default();
+            shard.read(&selection, series, ALL, &mut columns, notes);
+            all.push((shard.labels(&selection, series), columns));
         }
         all.sort_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
         self.0.send(all).unwrap();

@@ -7,7 +7,7 @@ use crate::http::request::{Form, Request};
 use crate::http::respond::{ApiData, ApiError, ErrorType};
 use crate::worker::Worker;
 use query_engine::eval::budget::CancelToken;
-use query_engine::metadata::{self, MetadataRequest};
+use query_engine::metadata::{self, MetadataOutput, MetadataRequest};
 use std::rc::Rc;
 use storage_engine::shard_api::TimeRange;
 
@@ -29,13 +29,12 @@ fn execution(error: impl std::fmt::Display) -> ApiError {
     ApiError::new(ErrorType::Execution, error.to_string())
 }
 
-/// Data with a warning when the limit has cut it.
-fn data(json: String, truncated: bool) -> ApiData {
-    let warnings = if truncated {
-        vec!["results truncated due to limit".to_owned()]
-    } else {
-        Vec::new()
-    };
+/// Data with what the store warns of, and with a warning when the limit has cut it.
+fn data<T>(json: String, output: MetadataOutput<T>) -> ApiData {
+    let mut warnings = output.warnings;
+    if output.truncated {
+        warnings.push("results truncated due to limit".to_owned());
+    }
     ApiData {
         json,
         warnings,
@@ -50,7 +49,7 @@ pub async fn names(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData,
     let names = metadata::label_names(&*worker.services.store, &asked)
         .await
         .map_err(execution)?;
-    Ok(data(string_list(&names.items), names.truncated))
+    Ok(data(string_list(&names.items), names))
 }
 
 /// `/api/v1/label/<name>/values`.
@@ -71,7 +70,7 @@ pub async fn values(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData
     let values = metadata::label_values(&*worker.services.store, &name, &asked)
         .await
         .map_err(execution)?;
-    Ok(data(string_list(&values.items), values.truncated))
+    Ok(data(string_list(&values.items), values))
 }
 
 /// The bytes as Go's `%q` shows them: what is no UTF-8 as `\\x` and two hex digits.
@@ -136,7 +135,7 @@ pub async fn series(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData
         push_labels(&mut json, labels);
     }
     json.push(']');
-    Ok(data(json, all.truncated))
+    Ok(data(json, all))
 }
 
 /// `/api/v1/query_exemplars`: the query is checked; there are no exemplars, since this version stores none.

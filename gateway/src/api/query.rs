@@ -304,14 +304,17 @@ fn render(output: &QueryOutput, timings: Option<Timings>) -> ApiData {
     if let Some(timings) = timings {
         // The engine orders its result while it evaluates, so no time is left to tell apart as sorting.
         json.push_str(&format!(
-            ",\"stats\":{{\"timings\":{{\"evalTotalTime\":{},\"resultSortTime\":0,\"queryPreparationTime\":{},\"innerEvalTime\":{},\"execQueueTime\":{},\"execTotalTime\":{}}},\"samples\":{{\"totalQueryableSamples\":{},\"peakSamples\":{}}}}}",
+            ",\"stats\":{{\"timings\":{{\"evalTotalTime\":{},\"resultSortTime\":0,\"queryPreparationTime\":{},\"innerEvalTime\":{},\"execQueueTime\":{},\"execTotalTime\":{}}},\"samples\":{{\"totalQueryableSamples\":{},\"peakSamples\":{},\"pagesDecoded\":{},\"pagesSkipped\":{},\"bytesRead\":{}}}}}",
             (timings.prepared + timings.evaluated).as_secs_f64(),
             timings.prepared.as_secs_f64(),
             timings.evaluated.as_secs_f64(),
             timings.waited.as_secs_f64(),
             timings.total.as_secs_f64(),
             output.stats.samples_total,
-            output.stats.samples_peak
+            output.stats.samples_peak,
+            output.stats.pages_decoded,
+            output.stats.pages_skipped,
+            output.stats.bytes_read
         ));
     }
     json.push('}');

@@ -26,7 +26,7 @@ use crate::parse::ast::{Call, Expr, Span, ValueType};
 use crate::plan::{Folded, Node, Op, Program, SubqueryWindow};
 use std::sync::Arc;
 use storage_engine::model::{Labels, METRIC_NAME, SampleColumns};
-use storage_engine::shard_api::ShardRunner;
+use storage_engine::shard_api::{ReadNotes, ShardRunner};
 
 /// The value of a whole query.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub(crate) struct Coordinator<'a> {
     pub(crate) delayed_name_removal: bool,
     pub(crate) query: QueryTimes,
     pub(crate) annotations: Annotations,
+    /// What the shards touched, and what they could not read.
+    pub(crate) reads: ReadNotes,
 }
 
 /// A fragment of the program: on its way, arrived, or waiting for its scalar arguments.
@@ -172,7 +174,9 @@ impl Coordinator<'_> {
                 Some(exchange) => exchange,
                 None => self.send(spec, scalars(inputs)).await?,
             };
-            fragment.output = Some(exchange.gather().await?);
+            let mut output = exchange.gather().await?;
+            self.reads.merge(std::mem::take(&mut output.reads));
+            fragment.output = Some(output);
         }
         fragment.uses = fragment.uses.saturating_sub(1);
         let output = if fragment.uses == 0 {
@@ -231,6 +235,7 @@ impl Coordinator<'_> {
         let cells: usize = output.rows.iter().map(|r| r.values.len()).sum();
         let samples: usize = output.rows.iter().map(Row::samples).sum();
         let mut rows = output.rows;
+        self.reads.merge(output.reads);
         self.note(output.notes, notes)?;
         if let Some(call) = folded.call {
             rows = self.range_result(call, rows)?;

@@ -41,6 +41,7 @@ impl Exchange {
             all.rows.extend(output.rows);
             all.columns.extend(output.columns);
             all.notes.merge(output.notes);
+            all.reads.merge(output.reads);
             if let Some(fold) = &self.work.spec.fold {
                 all.partials.merge(fold, output.partials, &self.work.budget);
             }

@@ -16,7 +16,7 @@ use crate::plan::Reference;
 use fold::{FoldSpec, Partials};
 use mixed::RawSeries;
 use storage_engine::model::Matcher;
-use storage_engine::shard_api::TimeRange;
+use storage_engine::shard_api::{ReadNotes, TimeRange};
 
 /// What a fragment computes from the samples of one series.
 #[derive(Debug, Clone, Copy)]
@@ -113,4 +113,6 @@ pub(crate) struct FragmentOutput {
     pub(crate) partials: Partials,
     /// What the kernel noted.
     pub(crate) notes: KernelNotes,
+    /// What the shards touched, and what they could not read.
+    pub(crate) reads: ReadNotes,
 }

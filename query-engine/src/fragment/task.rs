@@ -8,7 +8,7 @@ use crate::eval::error::EvalError;
 use crate::limits::{SLICE_SAMPLES, SLICE_SAMPLES_PER_HISTOGRAM, SLICE_SAMPLES_PER_SERIES};
 use std::sync::Arc;
 use storage_engine::model::SampleColumns;
-use storage_engine::shard::ShardReader;
+use storage_engine::shard::{Selection, ShardReader};
 use storage_engine::shard_api::{ShardTask, TaskState};
 use tokio::sync::oneshot;
 
@@ -28,7 +28,9 @@ pub(crate) type FragmentReply = Result<FragmentOutput, EvalError>;
 pub(crate) struct FragmentTask {
     work: Arc<FragmentWork>,
     reply: Option<oneshot::Sender<FragmentReply>>,
-    series: Option<std::vec::IntoIter<u32>>,
+    selection: Option<Selection>,
+    /// The series of the selection that comes next.
+    next: usize,
     current: Option<SeriesProgress>,
     /// A finished row of a folded fragment, to be used again.
     spare: Option<SeriesProgress>,
@@ -45,7 +47,8 @@ impl FragmentTask {
         let task = FragmentTask {
             work,
             reply: Some(reply),
-            series: None,
+            selection: None,
+            next: 0,
             current: None,
             spare: None,
             samples: SampleColumns::default(),
@@ -75,8 +78,12 @@ impl FragmentTask {
         let (spec, budget) = (&work.spec, &*work.budget);
         budget.check()?;
         let range = spec.time_range();
-        let Some(series) = &mut self.series else {
-            self.series = Some(shard.select(&spec.matchers, range).into_iter());
+        let Some(selection) = &self.selection else {
+            let selection = shard.select(&spec.matchers, range);
+            for text in selection.damage() {
+                self.output.reads.note_damage(text.clone());
+            }
+            self.selection = Some(selection);
             return Ok(false);
         };
         let evaluation = SeriesEvaluation {
@@ -91,17 +98,20 @@ impl FragmentTask {
             let mut progress = match self.current.take() {
                 Some(progress) => progress,
                 None => {
-                    let Some(id) = series.next() else {
+                    let id = self.next;
+                    if id == selection.len() {
                         return Ok(true);
-                    };
+                    }
+                    self.next += 1;
                     self.samples.clear();
-                    shard.read(id, range, &mut self.samples);
+                    let reads = &mut self.output.reads;
+                    shard.read(selection, id, range, &mut self.samples, reads);
                     left = left.saturating_sub(self.samples.len() + SLICE_SAMPLES_PER_SERIES);
                     let windowed = !matches!(spec.kind, FragmentKind::Instant { .. });
                     self.mixed = None;
-                    if shard.has_histograms(id) {
+                    if shard.has_histograms(selection, id) {
                         let mut histograms = HistogramSamples::new();
-                        shard.read_histograms(id, range, &mut histograms);
+                        shard.read_histograms(selection, id, range, &mut histograms, reads);
                         left = left.saturating_sub(SLICE_SAMPLES_PER_HISTOGRAM * histograms.len());
                         if !histograms.is_empty() {
                             let mut mixed = MixedSamples::merge(&self.samples, histograms);
@@ -113,7 +123,7 @@ impl FragmentTask {
                         }
                     }
                     if let Some(mixed) = self.mixed.take_if(|_| !wanted_as_rows(spec.kind)) {
-                        let series = mixed.split(shard.labels(id));
+                        let series = mixed.split(shard.labels(selection, id));
                         budget.take(series.samples())?;
                         budget.visit(series.samples());
                         self.output.columns.push(series);
@@ -130,13 +140,13 @@ impl FragmentTask {
                         budget.visit(self.samples.len());
                         let columns = std::mem::take(&mut self.samples);
                         self.output.columns.push(RawSeries {
-                            labels: shard.labels(id),
+                            labels: shard.labels(selection, id),
                             floats: columns,
                             histograms: HistogramSamples::new(),
                         });
                         continue;
                     }
-                    let labels = shard.labels(id);
+                    let labels = shard.labels(selection, id);
                     match self.spare.take() {
                         Some(mut spare) => {
                             spare.restart(labels);

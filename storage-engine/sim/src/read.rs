@@ -5,8 +5,8 @@ use crate::workload::{labels_of, series_of};
 use std::sync::mpsc;
 use storage_engine::model::SampleColumns;
 use storage_engine::runtime::simulator::SimulatedShard;
-use storage_engine::shard::ShardReader;
-use storage_engine::shard_api::{ShardTask, TaskState, TimeRange};
+use storage_engine::shard::{Selection, ShardReader};
+use storage_engine::shard_api::{ReadNotes, ShardTask, TaskState, TimeRange};
 
 /// All times.
 pub const ALL: TimeRange = TimeRange {
@@ -16,18 +16,20 @@ pub const ALL: TimeRange = TimeRange {
 
 struct Dump {
     sender: mpsc::Sender<Found>,
-    series: Option<Vec<u32>>,
+    /// What is read, and which series of it comes next.
+    selection: Option<(Selection, usize)>,
     found: Found,
 }
 
 impl Dump {
-    fn read(&mut self, shard: &ShardReader<'_>, slot: u32) {
-        let labels = shard.labels(slot);
+    fn read(&mut self, shard: &ShardReader<'_>, selection: &Selection, at: usize) {
+        let labels = shard.labels(selection, at);
         let series = series_of(&labels).unwrap_or_else(|| panic!("invented: series {labels:?}"));
         assert!(labels == labels_of(series), "invented: labels {labels:?}");
         let mut samples = std::collections::BTreeMap::new();
         let mut columns = SampleColumns::default();
-        shard.read(slot, ALL, &mut columns);
+        let mut notes = ReadNotes::default();
+        shard.read(selection, at, ALL, &mut columns, &mut notes);
         let sorted = columns.timestamps.is_sorted_by(|a, b| a < b);
         assert!(
             sorted,
@@ -37,7 +39,7 @@ impl Dump {
             samples.insert(t, Value::Float(value.to_bits()));
         }
         let mut histograms = Vec::new();
-        shard.read_histograms(slot, ALL, &mut histograms);
+        shard.read_histograms(selection, at, ALL, &mut histograms, &mut notes);
         let sorted = histograms.is_sorted_by(|a, b| a.0 < b.0);
         assert!(
             sorted,
@@ -54,23 +56,19 @@ impl Dump {
 
 impl ShardTask for Dump {
     fn slice(&mut self, shard: &ShardReader<'_>) -> TaskState {
-        let mut left = self.series.take().unwrap_or_else(|| {
-            let mut all = shard.select(&[], ALL);
-            all.reverse();
-            all
-        });
-        for slot in left
-            .split_off(left.len().saturating_sub(4))
-            .into_iter()
-            .rev()
-        {
-            self.read(shard, slot);
+        let (selection, next) = self
+            .selection
+            .take()
+            .unwrap_or_else(|| (shard.select(&[], ALL), 0));
+        let end = selection.len().min(next + 4);
+        for at in next..end {
+            self.read(shard, &selection, at);
         }
-        if left.is_empty() {
+        if end == selection.len() {
             let _ = self.sender.send(std::mem::take(&mut self.found));
             return TaskState::Done;
         }
-        self.series = Some(left);
+        self.selection = Some((selection, end));
         TaskState::More
     }
 }
@@ -84,7 +82,7 @@ impl Reading {
         let (sender, receiver) = mpsc::channel();
         let task = Dump {
             sender,
-            series: None,
+            selection: None,
             found: Found::new(),
         };
         shard.submit(Box::new(task)).then_some(Reading(receiver))

@@ -15,12 +15,14 @@ mod commit;
 mod head_reader;
 mod reader;
 mod replay;
+mod selection;
 mod stats;
 #[cfg(test)]
 mod tests;
 
 pub use reader::ShardReader;
 pub use replay::{ReplayedSamples, ReplayedSeries};
+pub use selection::Selection;
 pub use stats::{Cardinality, LabelNameCardinality, ShardStats};
 
 use crate::head::Head;
@@ -146,6 +148,8 @@ pub(crate) struct Data {
     head: Head,
     index: Index,
     shard: ShardId,
+    /// In-order samples of the head that are older belong to a block.
+    head_from: TimestampMs,
 }
 
 impl Data {
@@ -184,6 +188,7 @@ impl Shard {
             head: Head::default(),
             index: Index::new(config.hash_seed),
             shard: config.shard,
+            head_from: TimestampMs::MIN,
         };
         Shard {
             commits: Commits::new(config.pending_bytes_max),

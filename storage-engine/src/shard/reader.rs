@@ -1,16 +1,16 @@
 //! What a query sees of a shard.
 //!
-//! A reader lives for one slice of a task; the shard does not change under it. Series are named by their slot, which
-//! keeps its meaning between slices of one task.
+//! A reader lives for one slice of a task; the shard does not change under it. Series are named by their number in a
+//! [`Selection`], which the task keeps and which keeps its meaning between slices.
 
 use super::Data;
+use super::selection::Selection;
 use super::stats::{Cardinality, cardinality};
-use crate::model::{
-    FloatHistogram, Labels, Matcher, SampleColumns, SeriesRef, ShardId, TimestampMs,
-};
+use crate::model::{FloatHistogram, Labels, Matcher, SampleColumns, ShardId, TimestampMs};
 use crate::shard_api::{ReadNotes, TimeRange};
 use hashbrown::HashSet;
 use roaring::RoaringBitmap;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A read view of one shard, valid for one slice of a task.
@@ -33,8 +33,18 @@ impl<'a> ShardReader<'a> {
         self.data.index.identity.len() as u64
     }
 
-    /// Series (as slots, ascending) that pass all matchers and have samples that may lie in `range`.
-    pub fn select(&self, matchers: &[Matcher], range: TimeRange) -> Vec<u32> {
+    /// Series that pass all matchers and have samples that may lie in `range`.
+    pub fn select(&self, matchers: &[Matcher], range: TimeRange) -> Selection {
+        Selection {
+            head_from: self.data.head_from,
+            slots: self.slots(matchers, range),
+            damage: Vec::new(),
+        }
+    }
+
+    /// Slots of the head, ascending, whose series pass all matchers and may have samples in `range`.
+    fn slots(&self, matchers: &[Matcher], range: TimeRange) -> Vec<u32> {
+        let range = from(self.data.head_from, range);
         self.data
             .index
             .select(matchers)
@@ -43,51 +53,76 @@ impl<'a> ShardReader<'a> {
             .collect()
     }
 
-    /// The labels of a series.
-    pub fn labels(&self, series: u32) -> Labels {
-        self.data.index.labels(series)
+    /// The labels of a series. No series has an empty set: that says that the index of its block is damaged.
+    pub fn labels(&self, selection: &Selection, series: usize) -> Labels {
+        match selection.slot(series) {
+            Some(slot) => self.data.index.labels(slot),
+            None => Labels::empty(),
+        }
     }
 
     /// The value of one label of a series, `""` when it has none; cheaper than all its labels.
-    pub fn label_value(&self, series: u32, name: &str) -> &'a str {
+    pub fn label_value<'s>(
+        &'s self,
+        selection: &'s Selection,
+        series: usize,
+        name: &str,
+    ) -> Cow<'s, str> {
         let identity = &self.data.index.identity;
         let symbols = identity.symbols();
-        symbols
-            .find(name)
-            .and_then(|name| identity.value_symbol(series, name))
-            .map_or("", |value| symbols.get(value))
+        let value = selection
+            .slot(series)
+            .zip(symbols.find(name))
+            .and_then(|(slot, name)| identity.value_symbol(slot, name));
+        Cow::Borrowed(value.map_or("", |value| symbols.get(value)))
     }
 
-    /// The full reference of a series.
-    pub fn reference(&self, series: u32) -> SeriesRef {
-        self.data.head.reference(series)
+    /// Appends the float samples of a series inside `range` to `out`, in time order; what was touched is added to
+    /// `notes`.
+    pub fn read(
+        &self,
+        selection: &Selection,
+        series: usize,
+        range: TimeRange,
+        out: &mut SampleColumns,
+        notes: &mut ReadNotes,
+    ) {
+        let range = from(selection.head_from, range);
+        if let Some(slot) = selection.slot(series) {
+            self.data.head.read(slot, range, out, notes);
+        }
     }
 
-    /// Appends the float samples of `series` inside `range` to `out`, in time order.
-    pub fn read(&self, series: u32, range: TimeRange, out: &mut SampleColumns) {
-        self.data
-            .head
-            .read(series, range, out, &mut ReadNotes::default());
+    /// Has a series any native histogram, at any time? Cheap.
+    pub fn has_histograms(&self, selection: &Selection, series: usize) -> bool {
+        selection
+            .slot(series)
+            .is_some_and(|slot| self.data.head.has_histograms(slot))
     }
 
-    /// Has `series` any native histogram, at any time? One look-up in a small table.
-    pub fn has_histograms(&self, series: u32) -> bool {
-        self.data.head.has_histograms(series)
-    }
-
-    /// Appends the native histograms of `series` inside `range` to `out`, in time order. No timestamp is also that of
-    /// a float sample; a staleness marker after a histogram is a histogram ([`FloatHistogram::is_stale`]).
+    /// Appends the native histograms of a series inside `range` to `out`, in time order. A staleness marker after a
+    /// histogram is a histogram ([`FloatHistogram::is_stale`]).
     pub fn read_histograms(
         &self,
-        series: u32,
+        selection: &Selection,
+        series: usize,
         range: TimeRange,
         out: &mut Vec<(TimestampMs, Arc<FloatHistogram>)>,
+        _notes: &mut ReadNotes,
     ) {
-        self.data.head.read_histograms(series, range, out);
+        let range = from(selection.head_from, range);
+        if let Some(slot) = selection.slot(series) {
+            self.data.head.read_histograms(slot, range, out);
+        }
     }
 
     /// Distinct label names among series that pass `matchers` (all series when empty), ascending.
-    pub fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Vec<String> {
+    pub fn label_names(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        _notes: &mut ReadNotes,
+    ) -> Vec<String> {
         let identity = &self.data.index.identity;
         let symbols = identity.symbols();
         let mut names: HashSet<u32> = HashSet::new();
@@ -97,7 +132,7 @@ impl<'a> ShardReader<'a> {
             }
         } else {
             let mut schemas: HashSet<u32> = HashSet::new();
-            for slot in self.select(matchers, range) {
+            for slot in self.slots(matchers, range) {
                 if let Some((schema, of_schema)) = identity.schema(slot)
                     && schemas.insert(schema)
                 {
@@ -109,7 +144,13 @@ impl<'a> ShardReader<'a> {
     }
 
     /// Distinct values of label `name` among series that pass `matchers`, ascending.
-    pub fn label_values(&self, name: &str, matchers: &[Matcher], range: TimeRange) -> Vec<String> {
+    pub fn label_values(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+        range: TimeRange,
+        _notes: &mut ReadNotes,
+    ) -> Vec<String> {
         let identity = &self.data.index.identity;
         let symbols = identity.symbols();
         let Some(name) = symbols.find(name) else {
@@ -124,7 +165,7 @@ impl<'a> ShardReader<'a> {
             }
             return sorted(values.keys().map(|value| symbols.get(*value)));
         }
-        let selected = self.select(matchers, range);
+        let selected = self.slots(matchers, range);
         if selected.len() > values.len().saturating_mul(8) {
             let set: RoaringBitmap = selected.into_iter().collect();
             let found = values.iter().filter(|(_, list)| list.touches(&set));
@@ -150,6 +191,14 @@ impl<'a> ShardReader<'a> {
     fn covers(&self, range: TimeRange) -> bool {
         self.time_range()
             .is_some_and(|(min, max)| min <= range.max && max >= range.min)
+    }
+}
+
+/// The part of `range` from `min` on.
+fn from(min: TimestampMs, range: TimeRange) -> TimeRange {
+    TimeRange {
+        min: range.min.max(min),
+        ..range
     }
 }
 

@@ -5,7 +5,7 @@ use crate::model::{
     BucketSpan, CounterResetHint, FloatHistogram, Labels, Matcher, STALE_NAN_BITS, SampleColumns,
     SeriesRef, TimestampMs, is_stale_nan,
 };
-use crate::shard_api::{HistogramSample, RejectReason, SampleSeries, TimeRange};
+use crate::shard_api::{HistogramSample, ReadNotes, RejectReason, SampleSeries, TimeRange};
 use crate::wal::format::{
     DecodedSamples, RECORD_HEADER_BYTES, decode_samples, decode_series, encoded_record_bytes,
 };
@@ -193,23 +193,26 @@ fn hints(shard: &Shard) -> Vec<CounterResetHint> {
 fn contents(shard: &Shard) -> Contents {
     let reader = shard.reader();
     let mut all = BTreeMap::new();
-    for slot in reader.select(&[], ALL) {
+    let selection = reader.select(&[], ALL);
+    let mut notes = ReadNotes::default();
+    for series in 0..selection.len() {
         let mut columns = SampleColumns::default();
-        reader.read(slot, ALL, &mut columns);
+        reader.read(&selection, series, ALL, &mut columns, &mut notes);
         let floats = columns.timestamps.iter().zip(&columns.values);
         let mut samples: Vec<_> = floats
             .map(|(t, v)| (*t, Kept::Float(v.to_bits())))
             .collect();
         let mut histograms = Vec::new();
-        reader.read_histograms(slot, ALL, &mut histograms);
-        assert_eq!(reader.has_histograms(slot), !histograms.is_empty());
+        reader.read_histograms(&selection, series, ALL, &mut histograms, &mut notes);
+        let has = reader.has_histograms(&selection, series);
+        assert_eq!(has, !histograms.is_empty());
         samples.extend(histograms.into_iter().map(|(t, h)| (t, Kept::Histogram(h))));
         samples.sort_by_key(|(t, _)| *t);
         assert!(
             samples.windows(2).all(|w| w[0].0 < w[1].0),
             "one time twice"
         );
-        all.insert(reader.labels(slot), samples);
+        all.insert(reader.labels(&selection, series), samples);
     }
     all
 }
@@ -464,7 +467,7 @@ fn series_are_defined_twice_even_when_nothing_follows() {
         panic!("no second definition: {actions:?}");
     };
     let mut replayed = replay(bytes);
-    assert_eq!(replayed.reader().labels(0), labels(1));
+    assert_eq!(replayed.data.index.labels(0), labels(1));
     let first = SeriesRef {
         index: 0,
         generation: 1,
@@ -621,21 +624,28 @@ fn names_and_values_follow_matchers_and_time() {
     let new: Vec<Labels> = (0..30).map(labels).collect();
     one(&mut shard, append(1, batch(&rows, &new)), &mut log);
     let reader = shard.reader();
-    assert_eq!(reader.label_names(&[], ALL), ["__name__", "id", "job"]);
+    let notes = &mut ReadNotes::default();
     assert_eq!(
-        reader.label_values("job", &[], ALL),
+        reader.label_names(&[], ALL, notes),
+        ["__name__", "id", "job"]
+    );
+    assert_eq!(
+        reader.label_values("job", &[], ALL, notes),
         ["job-0", "job-1", "job-2"]
     );
     let matcher = [Matcher::equal("id", "4")];
-    assert_eq!(reader.label_values("job", &matcher, ALL), ["job-1"]);
+    assert_eq!(reader.label_values("job", &matcher, ALL, notes), ["job-1"]);
     let early = TimeRange { min: 0, max: 1001 };
     let job = [Matcher::equal("job", "job-1")];
-    assert_eq!(reader.label_values("id", &job, early), ["1"]);
+    assert_eq!(reader.label_values("id", &job, early, notes), ["1"]);
     assert_eq!(
-        reader.label_names(&[], TimeRange { min: 0, max: 999 }),
+        reader.label_names(&[], TimeRange { min: 0, max: 999 }, notes),
         Vec::<String>::new()
     );
-    assert_eq!(reader.label_value(4, "job"), "job-1");
+    let four = reader.select(&matcher, ALL);
+    assert_eq!((four.len(), four.damage().len()), (1, 0));
+    assert_eq!(reader.label_value(&four, 0, "job"), "job-1");
+    assert_eq!(reader.label_value(&four, 0, "zone"), "");
     assert_eq!(reader.time_range(), Some((1000, 1029)));
     let mut cardinality = reader.cardinality();
     cardinality.merge(reader.cardinality());

@@ -3,6 +3,7 @@
 //! Entry points: [`Store`](store) for a running store, [`shard`] for the state machine alone, [`model`] for the words.
 //! Not here: protocols, PromQL, HTTP.
 
+pub mod block;
 mod head;
 mod index;
 pub mod io;

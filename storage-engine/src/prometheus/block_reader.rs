@@ -3,18 +3,17 @@
 //! Promise: a block whose index cannot be trusted is refused whole; a damaged series or chunk is left out and named, the rest is given. What
 //! its tombstones delete is left out. Samples come ascending, one for each time.
 
+use super::INDEX_FILE;
 use super::chunk_files::{CHUNKS_DIR, ChunkFiles};
-use super::cutting::Encoding;
+use super::cutting::decode_chunk;
 use super::index_reader::{Index, IndexError, PrometheusSeries};
 use super::meta::{META_FILE, PrometheusMeta};
+use super::order::{order, remove};
 use super::tombstones_file::{self, Deleted, TOMBSTONES_FILE};
-use super::{INDEX_FILE, histogram_chunk, xor};
 use crate::io::Disk;
-use crate::model::{FloatHistogram, SampleColumns, SeriesSamples, TimestampMs};
-use crate::shard_api::TimeRange;
+use crate::model::SeriesSamples;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 /// Why a block cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -119,9 +118,7 @@ impl PrometheusBlock {
                 damage(format!("{}: {text}", series.labels));
             }
         }
-        normalize_floats(&mut out.floats);
-        normalize_histograms(&mut out.histograms);
-        keep_one_kind(out);
+        order(out);
         if let Some(ranges) = self.deleted.get(&series.reference) {
             remove(ranges, out);
         }
@@ -129,60 +126,6 @@ impl PrometheusBlock {
 
     fn read_chunk(&self, reference: u64, out: &mut SeriesSamples) -> Result<(), String> {
         let (encoding, data) = self.chunks.get(reference).map_err(|e| e.to_string())?;
-        let histograms = &mut out.histograms;
-        match encoding {
-            Encoding::Xor => xor::read(data, &mut out.floats).map_err(|e| e.to_string()),
-            Encoding::Histogram => {
-                histogram_chunk::read(data, true, histograms).map_err(|e| e.to_string())
-            }
-            Encoding::FloatHistogram => {
-                histogram_chunk::read(data, false, histograms).map_err(|e| e.to_string())
-            }
-        }
+        decode_chunk(encoding, data, out)
     }
-}
-
-/// Chunks of one series may overlap in a block that was damaged or made by a tool; the first sample of a time counts.
-fn normalize_floats(samples: &mut SampleColumns) {
-    if samples.timestamps.is_sorted_by(|a, b| a < b) {
-        return;
-    }
-    let mut order: Vec<usize> = (0..samples.len()).collect();
-    order.sort_by_key(|&i| samples.timestamps[i]);
-    order.dedup_by_key(|i| samples.timestamps[*i]);
-    let pick = |i: &usize| (samples.timestamps[*i], samples.values[*i]);
-    let (timestamps, values) = order.iter().map(pick).unzip();
-    *samples = SampleColumns { timestamps, values };
-}
-
-fn normalize_histograms(samples: &mut Vec<(TimestampMs, Arc<FloatHistogram>)>) {
-    if !samples.is_sorted_by(|a, b| a.0 < b.0) {
-        samples.sort_by_key(|(t, _)| *t);
-        samples.dedup_by_key(|(t, _)| *t);
-    }
-}
-
-/// A float at the time of a histogram goes, as it does where Prometheus merges.
-fn keep_one_kind(samples: &mut SeriesSamples) {
-    if samples.histograms.is_empty() || samples.floats.is_empty() {
-        return;
-    }
-    let histograms = &samples.histograms;
-    let taken = |t: TimestampMs| histograms.binary_search_by_key(&t, |(t, _)| *t).is_ok();
-    if samples.floats.timestamps.iter().any(|&t| taken(t)) {
-        retain_floats(&mut samples.floats, |t| !taken(t));
-    }
-}
-
-fn retain_floats(samples: &mut SampleColumns, keep: impl Fn(TimestampMs) -> bool) {
-    let columns = samples.timestamps.iter().zip(&samples.values);
-    let kept = columns.filter(|(t, _)| keep(**t));
-    let (timestamps, values) = kept.map(|(&t, &value)| (t, value)).unzip();
-    *samples = SampleColumns { timestamps, values };
-}
-
-fn remove(ranges: &[TimeRange], samples: &mut SeriesSamples) {
-    let kept = |t: TimestampMs| !ranges.iter().any(|range| range.contains(t));
-    retain_floats(&mut samples.floats, kept);
-    samples.histograms.retain(|(t, _)| kept(*t));
 }

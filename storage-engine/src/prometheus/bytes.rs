@@ -97,6 +97,11 @@ impl<'a> Cursor<'a> {
         Ok(u64::from_be_bytes(self.array()?))
     }
 
+    /// A float's eight bytes.
+    pub(super) fn f64(&mut self) -> Result<f64, Malformed> {
+        Ok(f64::from_bits(self.u64()?))
+    }
+
     /// An unsigned varint.
     pub(super) fn uvarint(&mut self) -> Result<u64, Malformed> {
         let start = self.malformed();

@@ -4,8 +4,8 @@
 //! histograms, a new chunk at every two hours, at a change of kind, and where a histogram does not fit the chunk (a counter reset, another
 //! layout). Not here: the bits of a chunk (`xor`, `histogram_chunk`).
 
-use super::histogram_chunk::{HistogramAppender, Pushed};
-use super::xor::XorAppender;
+use super::histogram_chunk::{self, HistogramAppender, Pushed};
+use super::xor::{self, XorAppender};
 use crate::model::{FloatHistogram, SeriesSamples, TimestampMs};
 use std::sync::Arc;
 
@@ -67,6 +67,24 @@ pub(super) struct EncodedChunk {
     pub(super) data: Vec<u8>,
 }
 
+/// Appends the samples of a chunk to `out`; the error says what is wrong, and what lies before the damage is there.
+pub(super) fn decode_chunk(
+    encoding: Encoding,
+    data: &[u8],
+    out: &mut SeriesSamples,
+) -> Result<(), String> {
+    let histograms = &mut out.histograms;
+    match encoding {
+        Encoding::Xor => xor::read(data, &mut out.floats).map_err(|e| e.to_string()),
+        Encoding::Histogram => {
+            histogram_chunk::read(data, true, histograms).map_err(|e| e.to_string())
+        }
+        Encoding::FloatHistogram => {
+            histogram_chunk::read(data, false, histograms).map_err(|e| e.to_string())
+        }
+    }
+}
+
 /// The samples of one series as chunks, oldest first. Floats and histograms are ascending and share no timestamp.
 pub(super) fn encode_series(samples: &SeriesSamples) -> Vec<EncodedChunk> {
     let mut cutter = Cutter::default();
@@ -81,8 +99,7 @@ pub(super) fn encode_series(samples: &SeriesSamples) -> Vec<EncodedChunk> {
     for (at, histogram) in histograms {
         cutter.push_histogram(*at, histogram);
     }
-    cutter.close();
-    cutter.chunks
+    cutter.finish()
 }
 
 /// The chunk that is being filled.
@@ -91,8 +108,9 @@ enum Open {
     Histograms(Box<HistogramAppender>),
 }
 
+/// Takes the samples of one series in ascending order, gives chunks.
 #[derive(Default)]
-struct Cutter {
+pub(super) struct Cutter {
     chunks: Vec<EncodedChunk>,
     open: Option<Open>,
     min_time: TimestampMs,
@@ -120,6 +138,17 @@ fn chunk_end(start: TimestampMs, now: TimestampMs, limit: TimestampMs, ratio: f6
 }
 
 impl Cutter {
+    /// Time of the newest sample.
+    pub(super) fn newest(&self) -> Option<TimestampMs> {
+        self.open.as_ref().map(|_| self.max_time)
+    }
+
+    /// The chunks, the last one closed too.
+    pub(super) fn finish(mut self) -> Vec<EncodedChunk> {
+        self.close();
+        self.chunks
+    }
+
     fn close(&mut self) -> Option<Open> {
         let open = self.open.take()?;
         let (encoding, count, data) = match &open {
@@ -148,7 +177,8 @@ impl Cutter {
         self.next_at = range_end(t);
     }
 
-    fn push_float(&mut self, t: TimestampMs, value: f64) {
+    /// Adds a float.
+    pub(super) fn push_float(&mut self, t: TimestampMs, value: f64) {
         if let Some(Open::Floats(chunk)) = &mut self.open
             && chunk.byte_count() <= XOR_BYTES_CUT
         {
@@ -168,7 +198,8 @@ impl Cutter {
         self.open = Some(Open::Floats(chunk));
     }
 
-    fn push_histogram(&mut self, t: TimestampMs, histogram: &Arc<FloatHistogram>) {
+    /// Adds a native histogram.
+    pub(super) fn push_histogram(&mut self, t: TimestampMs, histogram: &Arc<FloatHistogram>) {
         let integer = histogram.integer;
         let fits = match &self.open {
             Some(Open::Histograms(chunk)) if chunk.is_integer() == integer => {

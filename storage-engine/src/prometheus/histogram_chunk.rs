@@ -645,15 +645,20 @@ impl Columns {
             integer,
         };
         histogram.limit_resolution()?;
-        match histogram.validate() {
-            // Prometheus stores what its own checks let through at the time; counts that do not add up are no damage.
-            Ok(())
-            | Err(
-                HistogramError::CountMismatch { .. }
-                | HistogramError::CountNotBigEnough { .. }
-                | HistogramError::NegativeBucketCount { .. },
-            ) => Ok((t, histogram)),
-            Err(error) => Err(error.into()),
-        }
+        check_stored(&histogram)?;
+        Ok((t, histogram))
+    }
+}
+
+/// Is the form of a histogram sound that Prometheus has stored? Prometheus stores what its own checks let through at the time; counts that do
+/// not add up are no damage.
+pub(super) fn check_stored(histogram: &FloatHistogram) -> Result<(), HistogramError> {
+    match histogram.validate() {
+        Err(
+            HistogramError::CountMismatch { .. }
+            | HistogramError::CountNotBigEnough { .. }
+            | HistogramError::NegativeBucketCount { .. },
+        ) => Ok(()),
+        result => result,
     }
 }

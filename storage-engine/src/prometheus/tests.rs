@@ -6,6 +6,7 @@ use crate::io::{Disk, StandardDisk};
 use crate::model::{
     BucketSpan, CounterResetHint, FloatHistogram, Labels, SeriesSamples, TimestampMs,
 };
+use crate::shard_api::TimeRange;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -280,4 +281,91 @@ fn tombstones_take_samples_away() {
         .map(|i| FIRST_TIME + i * 15_000)
         .collect();
     assert_eq!(samples.floats.timestamps, wanted);
+}
+
+#[test]
+fn the_head_of_a_killed_prometheus_is_read() {
+    let dir = data_dir().join("head");
+    let mut damage = Vec::new();
+    let head = PrometheusHead::read(&StandardDisk, &dir, i64::MIN, &mut |text| damage.push(text));
+    let head = head.unwrap();
+    assert_eq!(damage, Vec::<String>::new());
+    let mut wanted = sent();
+    for (labels, samples) in &mut wanted {
+        match labels.metric_name() {
+            Some("requests_total") => {
+                for i in 0..40 {
+                    let t = FIRST_TIME + 7 + 15_000 * (39 - i);
+                    samples.floats.push(t, 1000.0 + i as f64);
+                }
+                order::order(samples);
+                assert_eq!(samples.len(), 470);
+            }
+            Some("temperature") => order::remove(
+                &[TimeRange {
+                    min: i64::MIN,
+                    max: FIRST_TIME + 60_000,
+                }],
+                samples,
+            ),
+            _ if labels.get("kind") == Some("bothways") => {
+                let first = samples.histograms[0].1.clone();
+                samples.histograms.push((FIRST_TIME + 500, first));
+                order::order(samples);
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(head.series().len(), wanted.len());
+    let mut samples = SeriesSamples::default();
+    let all = TimeRange {
+        min: i64::MIN,
+        max: i64::MAX,
+    };
+    for (series, (labels, wanted)) in head.series().iter().zip(&wanted) {
+        assert_eq!(series.labels, *labels);
+        series.read(all, &mut samples);
+        assert_same(labels, &samples, wanted);
+    }
+    // A part of the time, and what is in blocks already.
+    let part = TimeRange {
+        min: FIRST_TIME + 100_000,
+        max: FIRST_TIME + 200_000,
+    };
+    for series in head.series() {
+        series.read(part, &mut samples);
+        assert!(samples.floats.timestamps.iter().all(|t| part.contains(*t)));
+        assert!(samples.histograms.iter().all(|(t, _)| part.contains(*t)));
+    }
+    let later = PrometheusHead::read(&StandardDisk, &dir, part.min, &mut |_| ()).unwrap();
+    assert!(later.sample_count() < head.sample_count());
+    assert_eq!(
+        later.time_range().map(|r| r.max),
+        head.time_range().map(|r| r.max)
+    );
+    let none = PrometheusHead::read(&StandardDisk, &dir.join("none"), 0, &mut |_| ()).unwrap();
+    assert_eq!(none.series().len(), 0);
+}
+
+#[test]
+fn a_damaged_log_gives_what_lies_before_the_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("wal")).unwrap();
+    let good = std::fs::read(data_dir().join("head/wal/00000000")).unwrap();
+    let read = |bytes: &[u8]| {
+        std::fs::write(dir.path().join("wal/00000000"), bytes).unwrap();
+        let mut damage = 0;
+        let head = PrometheusHead::read(&StandardDisk, dir.path(), i64::MIN, &mut |_| damage += 1);
+        (head.unwrap().sample_count(), damage)
+    };
+    let (all, damage) = read(&good);
+    assert_eq!(damage, 0);
+    for at in (0..good.len()).step_by(997) {
+        let mut bad = good.clone();
+        bad[at] ^= 4;
+        let (samples, damage) = read(&bad);
+        assert!(samples <= all && damage > 0, "{at}");
+        // A log that ends early is what a killed process leaves.
+        assert!(read(&good[..at]).0 <= all, "{at}");
+    }
 }

@@ -12,6 +12,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tombstones {
     series: BTreeMap<u32, Vec<TimeRange>>,
+    /// Ranges of all series.
+    ranges: usize,
 }
 
 impl Tombstones {
@@ -29,7 +31,8 @@ impl Tombstones {
             joined.min = joined.min.min(old.min);
             joined.max = joined.max.max(old.max);
         }
-        ranges.splice(first..end.max(first), [joined]);
+        self.ranges = self.ranges + 1 - (end - first);
+        ranges.splice(first..end, [joined]);
     }
 
     /// The deleted ranges of a series, ascending.
@@ -60,7 +63,9 @@ impl Tombstones {
 
     /// Forgets what is deleted of a series.
     pub fn remove(&mut self, series: u32) {
-        self.series.remove(&series);
+        if let Some(ranges) = self.series.remove(&series) {
+            self.ranges -= ranges.len();
+        }
     }
 
     /// Forgets deletions of what is older than `t`; a range that goes on beyond it stays from `t` on.
@@ -72,13 +77,13 @@ impl Tombstones {
             });
             !ranges.is_empty()
         });
+        self.ranges = self.series.values().map(Vec::len).sum();
     }
 
-    /// Bytes held on the heap, roughly.
+    /// Bytes held on the heap, roughly; cheap.
     pub fn bytes(&self) -> u64 {
         let entry = size_of::<(u32, Vec<TimeRange>)>() + 8;
-        let ranges: usize = self.series.values().map(Vec::capacity).sum();
-        (self.series.len() * entry + ranges * size_of::<TimeRange>()) as u64
+        (self.series.len() * entry + self.ranges * size_of::<TimeRange>()) as u64
     }
 }
 

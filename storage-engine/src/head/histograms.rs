@@ -47,7 +47,7 @@ impl Histograms {
             Arc::make_mut(&mut histogram).counter_reset_hint = hint;
         }
         let before = list.capacity();
-        let bytes = size_of::<FloatHistogram>() + ARC_BYTES + histogram.heap_bytes();
+        let bytes = sample_bytes(&histogram);
         list.push((t, histogram));
         let grown = (list.capacity() - before) * size_of::<Sample>();
         self.samples += 1;
@@ -64,6 +64,27 @@ impl Histograms {
         out.extend(rest.cloned());
     }
 
+    /// Forgets the samples of a series before `before`; returns how many. [`TimestampMs::MAX`] forgets all.
+    pub(super) fn truncate(&mut self, index: u32, before: TimestampMs) -> u64 {
+        let Some(list) = self.series.get_mut(&index) else {
+            return 0;
+        };
+        let end = match before {
+            TimestampMs::MAX => list.len(),
+            before => list.partition_point(|(t, _)| *t < before),
+        };
+        let capacity = list.capacity();
+        let gone: usize = list.drain(..end).map(|(_, h)| sample_bytes(&h)).sum();
+        list.shrink_to(list.len() * 2);
+        let shrunk = (capacity - list.capacity()) * size_of::<Sample>();
+        if list.is_empty() {
+            self.series.remove(&index);
+        }
+        self.samples -= end as u64;
+        self.sample_bytes -= (gone + shrunk) as u64;
+        end as u64
+    }
+
     /// Samples of all series.
     pub(super) fn samples(&self) -> u64 {
         self.samples
@@ -74,6 +95,10 @@ impl Histograms {
         let entry = size_of::<(u32, Vec<Sample>)>() + 1;
         self.sample_bytes + (self.series.capacity() * entry) as u64
     }
+}
+
+fn sample_bytes(histogram: &FloatHistogram) -> usize {
+    size_of::<FloatHistogram>() + ARC_BYTES + histogram.heap_bytes()
 }
 
 /// What is known of a reset between `before` and `histogram`.

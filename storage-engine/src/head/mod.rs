@@ -21,6 +21,7 @@ mod page;
 mod read;
 pub(crate) mod sealed;
 pub(crate) mod slab;
+mod truncate;
 
 use crate::model::{FloatHistogram, STALE_NAN_BITS, SeriesRef, TimestampMs};
 use crate::shard_api::RejectReason;
@@ -28,9 +29,10 @@ use crate::tombstones::Tombstones;
 use histograms::Histograms;
 use hot::{Appended, Hot};
 use out_of_order::OutOfOrder;
-use sealed::{ChunkRef, Sealed};
+use sealed::Sealed;
 use slab::Slab;
 use std::sync::Arc;
+pub(crate) use truncate::SlotAfter;
 
 /// Samples in a sealed chunk, as in Prometheus.
 pub(crate) const CHUNK_SAMPLES: u16 = 120;
@@ -57,12 +59,20 @@ pub(crate) struct HeadSizes {
     pub(crate) series_bytes: u64,
     /// Bytes of slab pages.
     pub(crate) open_bytes: u64,
-    /// Bytes of sealed chunks.
+    /// Bytes of sealed chunks in memory.
     pub(crate) sealed_bytes: u64,
+    /// Bytes of sealed chunks in mapped files.
+    pub(crate) mapped_bytes: u64,
     /// Sealed chunks.
     pub(crate) sealed_chunks: u64,
     /// Bytes of native histogram samples.
     pub(crate) histogram_bytes: u64,
+    /// Bytes of late samples.
+    pub(crate) out_of_order_bytes: u64,
+    /// Late samples, which `samples` does not count.
+    pub(crate) out_of_order_samples: u64,
+    /// Bytes of deleted ranges.
+    pub(crate) tombstone_bytes: u64,
     /// Native histogram samples, which `samples` counts too.
     pub(crate) histogram_samples: u64,
     /// Samples that are in the head.
@@ -332,7 +342,11 @@ impl Head {
             series_bytes: (self.hot.bytes() + self.oldest.capacity() * 8) as u64,
             open_bytes: self.slab.bytes(),
             sealed_bytes: self.sealed.bytes(),
+            mapped_bytes: self.sealed.mapped_bytes(),
             histogram_bytes: self.histograms.bytes(),
+            out_of_order_bytes: self.out_of_order.bytes(),
+            out_of_order_samples: self.out_of_order.samples(),
+            tombstone_bytes: self.deleted.bytes(),
             histogram_samples: self.histograms.samples(),
             sealed_chunks: self.sealed.chunk_count(),
             samples: self.samples,
@@ -346,7 +360,7 @@ impl Head {
 
     /// May another chunk be sealed without passing the bound of the arena?
     pub(crate) fn has_room(&self) -> bool {
-        self.sealed.bytes() < ChunkRef::BYTES_MAX - (1 << 30)
+        self.sealed.has_room()
     }
 }
 

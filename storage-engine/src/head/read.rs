@@ -102,10 +102,13 @@ impl Head {
     ) {
         let mut wanted = Vec::new();
         let mut at = hot.sealed;
+        let mut newer_than = TimestampMs::MAX;
         while let Some(chunk) = self.sealed.get(at) {
-            if chunk.last_ts() < range.min {
+            // Chunks of a series only get older; a chain that does not is damaged and may be a circle.
+            if chunk.last_ts() < range.min || chunk.first_ts > newer_than {
                 break;
             }
+            newer_than = chunk.first_ts.saturating_sub(1);
             if chunk.first_ts <= range.max {
                 wanted.push(at);
             }

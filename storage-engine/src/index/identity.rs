@@ -1,7 +1,8 @@
 //! Who a series is: label sets as symbols, found by the hash of their canonical bytes.
 //!
-//! Layout of one entry in the arena: `uvarint schema`, then one `uvarint` value symbol for each name of the schema.
-//! The label names of series repeat, so a schema (the list of name symbols) is kept once.
+//! Layout of one entry: `uvarint schema`, then one `uvarint` value symbol for each name of the schema. The label names
+//! of series repeat, so a schema (the list of name symbols) is kept once. The entries of [`BLOCK_SLOTS`] slots lie in one
+//! block; one that is half garbage is written anew, which is short work for a block.
 //! Promise: a hash is only a hint, the labels themselves decide. Not here: references and generations (the shard).
 
 use super::pairs;
@@ -11,19 +12,35 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 /// No labels: a vacant slot.
 const VACANT: u32 = u32::MAX;
+/// Slots whose entries lie together.
+const BLOCK_SLOTS: usize = 1024;
+/// Room that a full block gets, in bytes.
+const BLOCK_GROWTH: usize = 2048;
 
 /// Label sets of a shard, by slot and by content.
 pub(crate) struct Identity {
     symbols: Symbols,
     schemas: Vec<Box<[u32]>>,
     schema_of: HashMap<Box<[u32]>, u32>,
-    arena: Vec<u8>,
+    blocks: Vec<Block>,
+    /// Where the entry of each slot begins in its block.
     starts: Vec<u32>,
+    /// Capacity of all blocks.
+    block_bytes: usize,
     table: HashTable<Entry>,
     seed: u64,
     scratch: Vec<u32>,
+    entry: Vec<u8>,
     /// Bytes of the schemas and their table, roughly.
     schema_bytes: u64,
+}
+
+/// The entries of some neighbouring slots.
+#[derive(Default)]
+struct Block {
+    bytes: Vec<u8>,
+    /// Bytes of entries that no slot has any more.
+    garbage: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -38,11 +55,13 @@ impl Identity {
             symbols: Symbols::new(seed),
             schemas: Vec::new(),
             schema_of: HashMap::new(),
-            arena: Vec::new(),
+            blocks: Vec::new(),
             starts: Vec::new(),
+            block_bytes: 0,
             table: HashTable::new(),
             seed,
             scratch: Vec::new(),
+            entry: Vec::new(),
             schema_bytes: 0,
         }
     }
@@ -75,16 +94,9 @@ impl Identity {
         equal && theirs.next().is_none()
     }
 
-    /// Enters labels that are canonical and not here yet; `false`, with nothing changed that a reader can see, when an
-    /// arena is full.
+    /// Enters labels that are canonical and not here yet, for a slot that is vacant; `false`, with nothing changed that a
+    /// reader can see, when the symbols are full.
     pub(crate) fn insert(&mut self, slot: u32, canonical: &[u8]) -> bool {
-        let Ok(start) = u32::try_from(self.arena.len()) else {
-            return false;
-        };
-        // A full arena must never yield the mark of a vacant slot.
-        if start > VACANT - (1 << 20) {
-            return false;
-        }
         let mut names = std::mem::take(&mut self.scratch);
         names.clear();
         let mut values = Vec::with_capacity(16);
@@ -109,10 +121,14 @@ impl Identity {
             }
         };
         self.scratch = names;
-        put_uvarint(&mut self.arena, schema);
+        let mut entry = std::mem::take(&mut self.entry);
+        entry.clear();
+        put_uvarint(&mut entry, schema);
         for value in values {
-            put_uvarint(&mut self.arena, value);
+            put_uvarint(&mut entry, value);
         }
+        let start = self.put_entry(slot, &entry);
+        self.entry = entry;
         if self.starts.len() <= slot as usize {
             self.starts.resize(slot as usize + 1, VACANT);
         }
@@ -121,6 +137,84 @@ impl Identity {
         self.table
             .insert_unique(spread(hash), Entry { slot, hash }, |e| spread(e.hash));
         true
+    }
+
+    /// Puts an entry into the block of its slot, returns where.
+    fn put_entry(&mut self, slot: u32, entry: &[u8]) -> u32 {
+        let block = slot as usize / BLOCK_SLOTS;
+        if self.blocks.len() <= block {
+            self.blocks.resize_with(block + 1, Block::default);
+        }
+        let bytes = &mut self.blocks[block].bytes;
+        let start = u32::try_from(bytes.len()).expect("BUG: a block of entries has 4 GiB");
+        if bytes.capacity() - bytes.len() < entry.len() {
+            self.block_bytes -= bytes.capacity();
+            bytes.reserve_exact(entry.len().max(BLOCK_GROWTH));
+            self.block_bytes += bytes.capacity();
+        }
+        bytes.extend_from_slice(entry);
+        start
+    }
+
+    /// Takes the labels of a slot out; the strings stay. Nothing happens for a vacant slot.
+    pub(crate) fn remove(&mut self, slot: u32) {
+        let mut canonical = Vec::with_capacity(256);
+        self.put_canonical(slot, &mut canonical);
+        let Some(bytes) = self.entry_bytes(slot).map(<[u8]>::len) else {
+            return;
+        };
+        let hash = self.hash(&canonical);
+        let found = self
+            .table
+            .find_entry(spread(hash), |e| e.hash == hash && e.slot == slot);
+        match found {
+            Ok(entry) => drop(entry.remove()),
+            Err(_) => unreachable!("BUG: a series is not in the table of its shard"),
+        }
+        self.starts[slot as usize] = VACANT;
+        let block = slot as usize / BLOCK_SLOTS;
+        self.blocks[block].garbage += bytes;
+        if self.blocks[block].garbage * 2 > self.blocks[block].bytes.len() {
+            self.rewrite(block);
+        }
+    }
+
+    /// Writes a block without its garbage.
+    fn rewrite(&mut self, block: usize) {
+        let kept = self.blocks[block].bytes.len() - self.blocks[block].garbage;
+        let mut bytes = Vec::with_capacity(kept);
+        let first = block * BLOCK_SLOTS;
+        for slot in first..(first + BLOCK_SLOTS).min(self.starts.len()) {
+            let start = bytes.len() as u32;
+            if let Some(entry) = self.entry_bytes(slot as u32) {
+                bytes.extend_from_slice(entry);
+                self.starts[slot] = start;
+            }
+        }
+        self.block_bytes =
+            self.block_bytes + bytes.capacity() - self.blocks[block].bytes.capacity();
+        self.blocks[block] = Block { bytes, garbage: 0 };
+    }
+
+    /// The block of a slot from its entry on.
+    #[inline]
+    fn bytes_from_entry(&self, slot: u32) -> Option<&[u8]> {
+        let start = *self.starts.get(slot as usize)?;
+        if start == VACANT {
+            return None;
+        }
+        let block = self.blocks.get(slot as usize / BLOCK_SLOTS)?;
+        block.bytes.get(start as usize..)
+    }
+
+    /// The whole entry of a slot.
+    fn entry_bytes(&self, slot: u32) -> Option<&[u8]> {
+        let bytes = self.bytes_from_entry(slot)?;
+        let (names, mut values) = self.entry(slot)?;
+        for _ in names {
+            values.next_value();
+        }
+        bytes.get(..bytes.len() - values.bytes.len())
     }
 
     /// Calls `f(name symbol, value symbol)` for each label in ascending order of name.
@@ -135,12 +229,8 @@ impl Identity {
     }
 
     fn entry(&self, slot: u32) -> Option<(&[u32], Values<'_>)> {
-        let start = *self.starts.get(slot as usize)?;
-        if start == VACANT {
-            return None;
-        }
         let mut values = Values {
-            bytes: self.arena.get(start as usize..)?,
+            bytes: self.bytes_from_entry(slot)?,
         };
         let names = self.schemas.get(values.next_value() as usize)?;
         Some((names, values))
@@ -159,12 +249,8 @@ impl Identity {
 
     /// Names (as symbols) of the labels of `slot`.
     pub(crate) fn schema(&self, slot: u32) -> Option<(u32, &[u32])> {
-        let start = *self.starts.get(slot as usize)?;
-        if start == VACANT {
-            return None;
-        }
         let mut values = Values {
-            bytes: self.arena.get(start as usize..)?,
+            bytes: self.bytes_from_entry(slot)?,
         };
         let schema = values.next_value();
         Some((schema, self.schemas.get(schema as usize)?))
@@ -190,9 +276,18 @@ impl Identity {
         self.table.len()
     }
 
+    /// Bytes of the blocks of entries.
+    #[cfg(test)]
+    pub(super) fn block_bytes(&self) -> usize {
+        self.block_bytes
+    }
+
     /// Bytes held on the heap.
     pub(crate) fn bytes(&self) -> u64 {
-        let own = self.arena.capacity() + self.starts.capacity() * 4 + self.table.allocation_size();
+        let own = self.block_bytes
+            + self.blocks.capacity() * size_of::<Block>()
+            + self.starts.capacity() * 4
+            + self.table.allocation_size();
         own as u64 + self.schema_bytes + self.symbols.bytes()
     }
 }

@@ -51,6 +51,15 @@ impl Index {
         true
     }
 
+    /// Takes the series in `slot` out; its strings stay. Nothing happens for a vacant slot.
+    pub(crate) fn remove(&mut self, slot: u32) {
+        let postings = &mut self.postings;
+        self.identity
+            .for_each_pair(slot, |name, value| postings.remove(name, value, slot));
+        postings.remove_from_all(slot);
+        self.identity.remove(slot);
+    }
+
     /// The labels of `slot`.
     pub(crate) fn labels(&self, slot: u32) -> Labels {
         let mut bytes = Vec::with_capacity(128);
@@ -68,6 +77,9 @@ impl Index {
 pub(crate) fn is_series(canonical: &[u8]) -> bool {
     !canonical.is_empty() && Labels::check_canonical(canonical).is_ok()
 }
+
+#[cfg(test)]
+mod tests;
 
 /// Label pairs of canonical bytes.
 pub(crate) fn pairs(canonical: &[u8]) -> LabelIter<'_> {

@@ -1,7 +1,8 @@
 //! Postings: for each label name and value, the slots of the series that carry it.
 //!
 //! A list starts as one slot, becomes a sorted vector, and past [`LIST_SLOTS_MAX`] a roaring bitmap; most values of
-//! most labels have few series, a few have nearly all. Counts and bytes are kept as lists grow, so asking is cheap.
+//! most labels have few series, a few have nearly all. It shrinks the same way, and a label that no series has any more
+//! is gone. Counts and bytes are kept as lists change, so asking is cheap.
 
 use hashbrown::HashMap;
 use roaring::RoaringBitmap;
@@ -69,6 +70,38 @@ impl List {
                         many.measure();
                     }
                 }
+            }
+        }
+    }
+
+    /// Removes a slot; `true` if none is left.
+    fn remove(&mut self, slot: u32) -> bool {
+        match self {
+            List::One(first) => *first == slot,
+            List::Few(slots) => {
+                if let Ok(at) = slots.binary_search(&slot) {
+                    slots.remove(at);
+                }
+                match slots.as_slice() {
+                    [] => return true,
+                    [last] => *self = List::One(*last),
+                    _ => {}
+                }
+                false
+            }
+            List::Many(many) => {
+                if many.slots.remove(slot) {
+                    many.len -= 1;
+                    many.bytes = many.bytes.saturating_sub(2).max(size_of::<Many>());
+                    if many.len.is_multiple_of(MEASURE_EVERY) {
+                        many.measure();
+                    }
+                }
+                // Well below the size at which it became one, so that it does not go back and forth.
+                if many.len as usize <= LIST_SLOTS_MAX / 2 {
+                    *self = List::Few(many.slots.iter().collect());
+                }
+                false
             }
         }
     }
@@ -178,6 +211,32 @@ impl Postings {
                 self.pairs += 1;
             }
         }
+    }
+
+    pub(super) fn remove(&mut self, name: u32, value: u32, slot: u32) {
+        let Some(values) = self.names.get_mut(&name) else {
+            return;
+        };
+        let Some(list) = values.get_mut(&value) else {
+            return;
+        };
+        let before = list.heap_bytes() as u64;
+        let empty = list.remove(slot);
+        let after = if empty { 0 } else { list.heap_bytes() as u64 };
+        self.list_bytes = self.list_bytes - before + after;
+        if empty {
+            values.remove(&value);
+            self.pairs -= 1;
+            if values.is_empty() {
+                self.names.remove(&name);
+            } else if values.len() < values.capacity() / 4 {
+                values.shrink_to(values.len() * 2);
+            }
+        }
+    }
+
+    pub(super) fn remove_from_all(&mut self, slot: u32) {
+        self.all.remove(slot);
     }
 
     pub(super) fn add_to_all(&mut self, slot: u32) {

@@ -278,16 +278,17 @@ impl Shard {
         if self.data.index.identity.len() as u64 >= u64::from(self.config.series_max) {
             return None;
         }
+        let (index, generation_min) = self.slots.peek()?;
+        self.generation = self.generation.max(generation_min);
         let reference = SeriesRef {
-            index: self.next_slot,
+            index,
             generation: self.generation,
         };
-        let next = self.next_slot.checked_add(1)?;
         if !self.data.index.insert(reference.index, canonical) {
             return None;
         }
         self.data.head.occupy(reference);
-        self.next_slot = next;
+        self.slots.take();
         Some(reference)
     }
 

@@ -8,6 +8,7 @@
 //! failed commits hold is in memory already, so their bytes are kept and written first when the log is back; a replay
 //! that finds a commit twice changes nothing. Not here: files, syncing.
 
+use super::slots::Mentions;
 use super::{Action, Data};
 use crate::model::SeriesRef;
 use crate::shard_api::{AppendError, AppendOutcome};
@@ -117,6 +118,18 @@ impl Commits {
         (self.next_lsn, &mut self.pending)
     }
 
+    /// Until when records may name a series that is gone now.
+    pub(super) fn newest_mention(&self) -> Mentions {
+        if !self.pending.is_empty() {
+            return Mentions::Commit(self.next_lsn);
+        }
+        match (&self.in_flight, &self.retry) {
+            (Some(flight), _) => Mentions::Commit(flight.lsn),
+            (None, Some((lsn, _))) => Mentions::Commit(*lsn),
+            (None, None) => Mentions::Record(self.logged()),
+        }
+    }
+
     /// Notes series whose definition was just added to the pending commit.
     pub(super) fn define(&mut self, series: impl Iterator<Item = SeriesRef>) {
         self.defined.extend(series.map(|s| s.index));
@@ -223,10 +236,16 @@ impl Commits {
             }
             return;
         }
-        let lsn = self.next_lsn;
-        self.next_lsn += 1;
         self.tick = false;
         self.echo_at = None;
+        // A series may be gone since; the log need not know it any more.
+        self.echo
+            .retain(|slot| data.head.reference(*slot).generation != 0);
+        if self.pending.is_empty() && self.echo.is_empty() {
+            return;
+        }
+        let lsn = self.next_lsn;
+        self.next_lsn += 1;
         if !self.echo.is_empty() {
             encode_definitions(&mut self.pending, lsn, &self.echo, data);
         }

@@ -16,9 +16,13 @@ mod head_reader;
 mod reader;
 mod replay;
 mod selection;
+mod slots;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod truncate;
+#[cfg(test)]
+mod truncate_tests;
 
 pub use reader::ShardReader;
 pub use replay::{ReplayedSamples, ReplayedSeries};
@@ -34,7 +38,9 @@ use crate::shard_api::{
 };
 use append::LogColumns;
 use commit::Commits;
+use slots::Slots;
 use std::collections::VecDeque;
+use truncate::Truncations;
 
 /// What happens to a shard.
 pub enum Event {
@@ -161,6 +167,8 @@ impl Data {
             + sizes.open_bytes
             + sizes.sealed_bytes
             + sizes.histogram_bytes
+            + sizes.out_of_order_bytes
+            + sizes.tombstone_bytes
     }
 }
 
@@ -170,10 +178,14 @@ pub struct Shard {
     data: Data,
     commits: Commits,
     columns: LogColumns,
-    tasks: VecDeque<Box<dyn ShardTask>>,
-    /// Slot for the next new series: above every slot that the log has ever named.
-    next_slot: u32,
-    /// Generation of series created by this process.
+    /// Tasks with their numbers, in the order of their turns.
+    tasks: VecDeque<(u64, Box<dyn ShardTask>)>,
+    next_task: u64,
+    truncations: Truncations,
+    /// The last slice was one of a truncation.
+    truncated_last: bool,
+    slots: Slots,
+    /// Least generation of the series that are created from now on.
     generation: u32,
     /// In-order samples before this are out of bounds: a block takes their place.
     sealed_from: TimestampMs,
@@ -196,7 +208,10 @@ impl Shard {
             data,
             columns: LogColumns::default(),
             tasks: VecDeque::new(),
-            next_slot: 0,
+            next_task: 0,
+            truncations: Truncations::default(),
+            truncated_last: false,
+            slots: Slots::default(),
             generation: 1,
             sealed_from: TimestampMs::MIN,
             stopping: false,
@@ -215,7 +230,8 @@ impl Shard {
             Event::Task(task) => {
                 // A task that is dropped tells its query through the channel it carries.
                 if !self.stopping && self.tasks.len() < TASKS_PER_SHARD_MAX {
-                    self.tasks.push_back(task);
+                    self.tasks.push_back((self.next_task, task));
+                    self.next_task += 1;
                 }
             }
             Event::Change { request, .. } if self.stopping => actions.push(Action::Reply {
@@ -223,7 +239,13 @@ impl Shard {
                 result: Err(AppendError::Stopped),
             }),
             Event::Change { request, change } => change.apply(self, request, now, actions),
-            Event::LogDone { lsn, result } => self.commits.on_done(lsn, result, actions),
+            Event::LogDone { lsn, result } => {
+                let taken = result.is_ok();
+                self.commits.on_done(lsn, result, actions);
+                if taken {
+                    self.slots.logged(lsn, self.commits.logged());
+                }
+            }
             Event::LogSynced { request, result } => actions.push(Action::Reply {
                 request,
                 result: match result {
@@ -236,6 +258,7 @@ impl Shard {
             Event::Stop => {
                 self.stopping = true;
                 self.tasks.clear();
+                self.truncations.clear();
             }
         }
         self.commits
@@ -245,16 +268,27 @@ impl Shard {
         }
     }
 
-    /// One bounded piece of a query; tasks take turns. True while there is more to do.
+    /// One bounded piece of a query or of a truncation; tasks take turns, and every other slice is for truncation when
+    /// it can go on. True while there is more to do.
     pub fn slice(&mut self) -> bool {
-        if let Some(mut task) = self.tasks.pop_front() {
+        let truncate = self.can_truncate() && (self.tasks.is_empty() || !self.truncated_last);
+        self.truncated_last = truncate;
+        if truncate {
+            self.truncate_slice();
+        } else if let Some((number, mut task)) = self.tasks.pop_front() {
             self.counters.task_slices += 1;
             match task.slice(&ShardReader::new(&self.data)) {
-                TaskState::More => self.tasks.push_back(task),
+                TaskState::More => self.tasks.push_back((number, task)),
                 TaskState::Done => {}
             }
         }
-        !self.tasks.is_empty()
+        !self.tasks.is_empty() || !self.truncations.is_empty()
+    }
+
+    /// A checkpoint covers the log up to record `lsn`, the last one when it was begun: slots that were freed before may
+    /// be used again.
+    pub fn release_slots(&mut self, lsn: u64) {
+        self.slots.release(lsn);
     }
 
     /// From now on in-order samples before `until` are out of bounds, so that what is there does not change while it is

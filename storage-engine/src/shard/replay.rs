@@ -137,7 +137,7 @@ impl Shard {
         {
             return false;
         }
-        self.next_slot = self.next_slot.max(series.index + 1);
+        self.slots.name(series.index);
         self.generation = self.generation.max(series.generation.saturating_add(1));
         true
     }

@@ -71,6 +71,22 @@ pub struct ShardStats {
     pub histogram_samples: u64,
     /// Bytes of native histogram samples.
     pub histogram_bytes: u64,
+    /// Bytes of sealed chunks that lie in mapped files and not in memory.
+    pub mapped_chunk_bytes: u64,
+    /// Out-of-order samples in memory (`samples` does not count them).
+    pub out_of_order_samples: u64,
+    /// Bytes of out-of-order samples.
+    pub out_of_order_bytes: u64,
+    /// Bytes of deleted ranges.
+    pub tombstone_bytes: u64,
+    /// Truncations of the head since start.
+    pub truncations: u64,
+    /// Series removed since start because they had no sample left.
+    pub series_removed: u64,
+    /// Slots of removed series that wait for a checkpoint.
+    pub slots_waiting: u64,
+    /// Slots of removed series that the next new series get.
+    pub slots_reusable: u64,
 }
 
 /// What a shard counts as it goes.
@@ -113,6 +129,7 @@ impl Shard {
         let (commits, logged_bytes) = self.commits.done();
         let time = self.data.head.time_range();
         let c = &self.counters;
+        let (slots_waiting, slots_reusable) = self.slots.kept_back();
         ShardStats {
             series: self.data.index.identity.len() as u64,
             series_created: c.series_created,
@@ -145,6 +162,14 @@ impl Shard {
             sealed_chunk_bytes: sizes.sealed_bytes,
             histogram_samples: sizes.histogram_samples,
             histogram_bytes: sizes.histogram_bytes,
+            mapped_chunk_bytes: sizes.mapped_bytes,
+            out_of_order_samples: sizes.out_of_order_samples,
+            out_of_order_bytes: sizes.out_of_order_bytes,
+            tombstone_bytes: sizes.tombstone_bytes,
+            truncations: self.truncations.done,
+            series_removed: self.truncations.series_removed,
+            slots_waiting,
+            slots_reusable,
         }
     }
 }

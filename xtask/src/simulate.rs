@@ -77,14 +77,18 @@ pub fn mutants(arguments: &[String]) -> Result<bool> {
     );
     let mut missed = 0;
     for (site, times) in &sites {
+        if sim::mutants::is_spare(site) {
+            println!("{site:60} {times:8} times; spare, see SPARE in sim/src/mutants.rs");
+            continue;
+        }
         match sim::mutants::caught_by(site, 1..=runs) {
             Some((seed, text)) => {
                 let words: String = text.chars().take(100).collect();
-                println!("{site:44} {times:8} times; dropped: seed {seed} says {words}");
+                println!("{site:60} {times:8} times; dropped: seed {seed} says {words}");
             }
             None => {
                 missed += 1;
-                println!("{site:44} {times:8} times; dropped: NOBODY NOTICES in {runs} seeds");
+                println!("{site:60} {times:8} times; dropped: NOBODY NOTICES in {runs} seeds");
             }
         }
     }

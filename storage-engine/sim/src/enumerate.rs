@@ -4,7 +4,7 @@ use crate::life::{SYNC_SLACK_NANOS, Story};
 use crate::model::{Ending, Model};
 use crate::profile::{FaultRates, Profile, Workload};
 use crate::random::Random;
-use crate::read::read_all;
+use crate::read::read_intact;
 use storage_engine::io::{CrashImage, Fault, SimulatedDisk};
 use storage_engine::runtime::simulator::SimulatedShard;
 use storage_engine::wal::AckMode;
@@ -143,7 +143,7 @@ fn look(story: &mut Story, model: &Model, disk: &SimulatedDisk, ending: Ending, 
     let options = story.options();
     let shard = SimulatedShard::open(disk, &options);
     let mut shard = shard.unwrap_or_else(|error| panic!("{what}: a start failed: {error}"));
-    let found = read_all(&mut shard);
+    let found = read_intact(&mut shard);
     assert_eq!(shard.replayed().records_lost, 0, "{what}: called damage");
     if let Err(wrong) = model.check_restart(&found, ending) {
         panic!("{what}: {wrong}");

@@ -6,7 +6,7 @@ use crate::model::{Ending, Found, Model, count};
 use crate::mutants;
 use crate::profile::{FaultRates, Profile};
 use crate::random::Random;
-use crate::read::read_all;
+use crate::read::{read_all, read_intact};
 use crate::tell::tell;
 use crate::workload::{Client, ClientCounts};
 use std::collections::BTreeMap;
@@ -236,7 +236,7 @@ impl Story {
 
     /// A shard has started: is everything there?
     fn greet(&mut self, mut shard: SimulatedShard) -> SimulatedShard {
-        let found = read_all(&mut shard);
+        let found = self.read(&mut shard);
         self.report.checks += 1;
         let replayed = shard.replayed();
         tell(|| {
@@ -287,7 +287,7 @@ impl Story {
         let intact = {
             let options = self.options();
             let shard = SimulatedShard::open(&self.disk.duplicate(), &options);
-            read_all(&mut shard.unwrap_or_else(|error| panic!("a start failed: {error}")))
+            read_intact(&mut shard.unwrap_or_else(|error| panic!("a start failed: {error}")))
         };
         let kind = match self.random.chance(200) {
             true => None,
@@ -321,7 +321,7 @@ impl Story {
                 return;
             }
         };
-        let found = read_all(&mut shard);
+        let found = read_all(&mut shard).found;
         self.report.checks += 1;
         let replayed = shard.replayed();
         tell(|| {
@@ -356,7 +356,7 @@ impl Story {
             let options = self.options();
             let again = SimulatedShard::open(&self.disk, &options);
             let mut again = again.unwrap_or_else(|error| panic!("a start failed: {error}"));
-            let back = read_all(&mut again);
+            let back = read_all(&mut again).found;
             ok(self.model.check_damaged(&intact, &back));
             ok(self.model.check_damaged(&back, &found));
             drop(again);
@@ -463,8 +463,15 @@ impl Story {
         self.client.collect(&self.profile, &mut self.model, now);
     }
 
+    fn read(&self, shard: &mut SimulatedShard) -> Found {
+        match self.damaged {
+            true => read_all(shard).found,
+            false => read_intact(shard),
+        }
+    }
+
     fn check_read(&mut self, shard: &mut SimulatedShard) {
-        let found = read_all(shard);
+        let found = self.read(shard);
         ok(self.model.check_read(&found));
         self.report.checks += 1;
         self.report.note(count(&found) as u64);

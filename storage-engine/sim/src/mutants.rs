@@ -10,8 +10,22 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::c_void;
 use storage_engine::io::{Operation, SimulatedDisk, Verdict};
 
-/// A line of the engine that makes something durable, as `wal/writer.rs:42 sync`.
+/// A line of the engine that makes something durable, as `wal/writer.rs:42 end_segment sync`.
 pub type Site = String;
+
+/// Syncs that no run can miss, because what follows makes them needless: file, function and operation, and why they are there.
+pub const SPARE: &[(&str, &str, &str)] = &[(
+    "wal/replay.rs",
+    "repair_tail sync_dir",
+    "the next record goes to a new segment, whose own sync of the directory comes before it; this one is for who reads replay alone",
+)];
+
+/// Is this sync one of [`SPARE`]?
+pub fn is_spare(site: &str) -> bool {
+    SPARE
+        .iter()
+        .any(|(file, what, _)| site.starts_with(file) && site.ends_with(what))
+}
 
 #[derive(Default)]
 struct Watch {
@@ -85,7 +99,15 @@ fn engine_line(ip: *mut c_void) -> Option<String> {
         let is_passage = inside.starts_with("io/") || inside == "runtime/simulator.rs";
         // Of functions that were inlined, the innermost comes first.
         if !is_passage && found.is_none() {
-            found = Some(format!("{inside}:{line}"));
+            let name = symbol
+                .name()
+                .map(|name| format!("{name:#}"))
+                .unwrap_or_default();
+            // Behind the path of a generic function stands what it was made for.
+            let path = name.split("::<").next().unwrap_or_default();
+            let mut parts = path.rsplit("::").filter(|part| !part.starts_with('{'));
+            let function = parts.next().unwrap_or_default();
+            found = Some(format!("{inside}:{line} {function}"));
         }
     });
     found

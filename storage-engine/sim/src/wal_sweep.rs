@@ -131,13 +131,11 @@ impl Collect {
     }
 
     fn records(&self) -> BTreeSet<u64> {
-        let records: BTreeSet<u64> = self.samples.iter().map(|n| n / PER_RECORD).collect();
+        let all = self.samples.iter().chain(&self.undefined);
+        let records: BTreeSet<u64> = all.map(|n| n / PER_RECORD).collect();
+        let samples = self.samples.len() + self.undefined.len();
         let whole = records.len() as u64 * PER_RECORD;
-        assert_eq!(
-            self.samples.len() as u64,
-            whole,
-            "a part of a record came back"
-        );
+        assert_eq!(samples as u64, whole, "a part of a record came back");
         records
     }
 }
@@ -323,7 +321,11 @@ impl Sample {
                 let gone = whole - Sample::ends(left).len();
                 let lost = self.records.len() - back.records.len();
                 let what = format!("{} cut at {bytes}", path.display());
-                assert!(lost <= gone, "{what}: {lost} records lost, {gone} cut away");
+                assert!(
+                    lost <= gone,
+                    "{what}: {lost} records lost, {gone} cut away, {:?}",
+                    back.replayed
+                );
                 swept.truncations += 1;
             }
         }

@@ -27,8 +27,8 @@ pub const SHARDS_MAX: usize = 1024;
 /// Most samples of one page of a block; a series with more has several pages.
 pub const BLOCK_PAGE_SAMPLES_MAX: u32 = 1 << 16;
 /// Most numbers of the native histograms in one page of a block; the next histogram begins another page.
-pub const BLOCK_HISTOGRAM_PARTS_PER_PAGE_MAX: usize = 1 << 20;
+pub const BLOCK_HISTOGRAM_PARTS_PER_PAGE_MAX: usize = 1 << 17;
 /// Timestamps that a block's writer keeps to find parts of known time columns; older columns are forgotten, their parts written again.
-pub const BLOCK_TIMES_CACHED_MAX: usize = 2 << 20;
+pub const BLOCK_TIMES_CACHED_MAX: usize = 1 << 20;
 /// Most bytes of a packed frame of pages once unpacked; a block that names a larger one is damaged.
 pub const BLOCK_FRAME_BYTES_MAX: usize = 256 << 20;

@@ -1,6 +1,5 @@
 //! Failing operations of a life: the hook of the simulated disk, and what it has done.
 
-use crate::mutants;
 use crate::profile::FaultRates;
 use crate::random::Random;
 use crate::tell::tell;
@@ -54,10 +53,6 @@ fn lock(plan: &Mutex<Plan>) -> MutexGuard<'_, Plan> {
 impl Plan {
     fn decide(&mut self, operation: &Operation<'_>) -> Verdict {
         tell(|| format!("  {operation:?}"));
-        let mutated = mutants::verdict(operation);
-        if mutated != Verdict::Proceed {
-            return mutated;
-        }
         let rates = self.rates;
         let counts = &mut self.counts;
         let (rate, count, path): (u64, &mut u64, &Path) = match operation {
@@ -116,6 +111,6 @@ impl FaultyDisk {
 
 impl Drop for FaultyDisk {
     fn drop(&mut self) {
-        mutants::install(&self.disk);
+        self.disk.set_hook(None);
     }
 }

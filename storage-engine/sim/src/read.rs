@@ -2,15 +2,11 @@
 
 use crate::model::{Found, Value};
 use crate::workload::{labels_of, series_of};
-use std::collections::BTreeMap;
 use std::sync::mpsc;
 use storage_engine::model::SampleColumns;
 use storage_engine::runtime::simulator::SimulatedShard;
 use storage_engine::shard::{Selection, ShardReader};
 use storage_engine::shard_api::{ReadNotes, ShardTask, TaskState, TimeRange};
-
-/// Series that a slice reads.
-const SERIES_PER_SLICE: usize = 4;
 
 /// All times.
 pub const ALL: TimeRange = TimeRange {
@@ -18,20 +14,11 @@ pub const ALL: TimeRange = TimeRange {
     max: i64::MAX,
 };
 
-/// What a read gave.
-#[derive(Debug, Clone, Default)]
-pub struct Read {
-    /// Samples.
-    pub found: Found,
-    /// What could not be read, in words.
-    pub damage: Vec<String>,
-}
-
 struct Dump {
-    sender: mpsc::Sender<Read>,
-    selection: Option<Selection>,
-    next: usize,
-    read: Read,
+    sender: mpsc::Sender<Found>,
+    /// What is read, and which series of it comes next.
+    selection: Option<(Selection, usize)>,
+    found: Found,
 }
 
 impl Dump {
@@ -39,9 +26,9 @@ impl Dump {
         let labels = shard.labels(selection, at);
         let series = series_of(&labels).unwrap_or_else(|| panic!("invented: series {labels:?}"));
         assert!(labels == labels_of(series), "invented: labels {labels:?}");
-        let mut notes = ReadNotes::default();
-        let mut samples = BTreeMap::new();
+        let mut samples = std::collections::BTreeMap::new();
         let mut columns = SampleColumns::default();
+        let mut notes = ReadNotes::default();
         shard.read(selection, at, ALL, &mut columns, &mut notes);
         let sorted = columns.timestamps.is_sorted_by(|a, b| a < b);
         assert!(
@@ -62,33 +49,32 @@ impl Dump {
             let before = samples.insert(t, Value::Histogram(value));
             assert!(before.is_none(), "series {series} has two samples at {t}");
         }
-        self.read.damage.extend(notes.damage);
-        let before = self.read.found.insert(series, samples);
+        let before = self.found.insert(series, samples);
         assert!(before.is_none(), "series {series} is there twice");
     }
 }
 
 impl ShardTask for Dump {
     fn slice(&mut self, shard: &ShardReader<'_>) -> TaskState {
-        let selection = self.selection.take();
-        let selection = selection.unwrap_or_else(|| shard.select(&[], ALL));
-        let end = selection.len().min(self.next + SERIES_PER_SLICE);
-        for at in self.next..end {
+        let (selection, next) = self
+            .selection
+            .take()
+            .unwrap_or_else(|| (shard.select(&[], ALL), 0));
+        let end = selection.len().min(next + 4);
+        for at in next..end {
             self.read(shard, &selection, at);
         }
-        self.next = end;
         if end == selection.len() {
-            self.read.damage.extend_from_slice(selection.damage());
-            let _ = self.sender.send(std::mem::take(&mut self.read));
+            let _ = self.sender.send(std::mem::take(&mut self.found));
             return TaskState::Done;
         }
-        self.selection = Some(selection);
+        self.selection = Some((selection, end));
         TaskState::More
     }
 }
 
 /// A read that is on its way.
-pub struct Reading(mpsc::Receiver<Read>);
+pub struct Reading(mpsc::Receiver<Found>);
 
 impl Reading {
     /// Sends the read; none if the mailbox is full.
@@ -97,27 +83,19 @@ impl Reading {
         let task = Dump {
             sender,
             selection: None,
-            next: 0,
-            read: Read::default(),
+            found: Found::new(),
         };
         shard.submit(Box::new(task)).then_some(Reading(receiver))
     }
 
     /// What was found, if it is done.
-    pub fn take(&self) -> Option<Read> {
+    pub fn take(&self) -> Option<Found> {
         self.0.try_recv().ok()
     }
 }
 
-/// Reads all of a store that has no damage, letting the simulation run as long as it takes.
-pub fn read_intact(shard: &mut SimulatedShard) -> Found {
-    let read = read_all(shard);
-    assert!(read.damage.is_empty(), "called damaged: {:?}", read.damage);
-    read.found
-}
-
 /// Reads all, letting the simulation run as long as it takes.
-pub fn read_all(shard: &mut SimulatedShard) -> Read {
+pub fn read_all(shard: &mut SimulatedShard) -> Found {
     let reading = loop {
         if let Some(reading) = Reading::begin(shard) {
             break reading;
@@ -125,8 +103,8 @@ pub fn read_all(shard: &mut SimulatedShard) -> Read {
         assert!(shard.step(), "the mailbox stays full");
     };
     loop {
-        if let Some(read) = reading.take() {
-            return read;
+        if let Some(found) = reading.take() {
+            return found;
         }
         assert!(shard.step(), "a read was never run");
     }

@@ -8,7 +8,9 @@
 //! Not here: bodies, times.
 
 use super::bytes::{Bad, Cursor, Decoded};
-use super::numbers::{ALIAS, CODE_MASK, CONSTANT, RAW, exponent};
+use super::numbers::{
+    ALIAS, CODE_MASK, CONSTANT, DECIMAL, DECIMAL_PCO, FLOAT, FLOAT_PCO, RAW, exponent,
+};
 use super::packed::{self, Table};
 
 /// Pages between two anchors.
@@ -37,6 +39,23 @@ impl PageEntry {
     /// The decimal exponent of its values, if they are decimals.
     pub(super) fn exponent(&self) -> u8 {
         exponent(self.kind)
+    }
+
+    /// The name of its kind, for people.
+    pub(super) fn kind_name(&self) -> &'static str {
+        if self.is_times() {
+            return "times";
+        }
+        match self.code() {
+            CONSTANT => "constant",
+            ALIAS => "alias",
+            DECIMAL => "decimal",
+            DECIMAL_PCO => "decimal pco",
+            FLOAT => "float",
+            FLOAT_PCO => "float pco",
+            RAW => "raw",
+            _ => "histograms",
+        }
     }
 
     /// Is it a time column, which has no samples of its own?

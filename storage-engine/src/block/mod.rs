@@ -13,14 +13,20 @@ mod bytes;
 mod decimals;
 mod directory;
 mod extents;
+mod file_end;
 mod footer;
 mod format;
 mod histograms;
 mod id;
+mod index_writer;
 mod integers;
+mod labels;
 mod numbers;
 mod packed;
+mod page_stats;
+mod page_writer;
 mod postings;
+mod read;
 mod reader;
 mod scratch;
 mod select;
@@ -34,12 +40,14 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod times;
+mod verify;
 mod writer;
 
 pub use format::BLOCK_FORMAT_VERSION;
 pub use id::{BlockId, BlockIdError};
+pub use labels::LabelCount;
 pub use numbers::Profile;
-pub use reader::{Block, BlockError, LabelCount};
+pub use reader::{Block, BlockError};
 pub use statistics::PageStats;
 pub use writer::{BlockOptions, BlockWriteError, BlockWriter};
 

@@ -12,12 +12,16 @@ const COLUMNS_KEPT: usize = 16;
 /// Frames that are kept.
 const FRAMES_KEPT: usize = 4;
 
+/// Groups of series that are kept.
+const GROUPS_KEPT: usize = 8;
+
 /// Memory of one thread.
 #[derive(Default)]
 pub(super) struct Scratch {
     pub(super) unpacker: Unpacker,
     pub(super) columns: Kept<i64>,
     pub(super) frames: Kept<u8>,
+    pub(super) series: Kept<u32>,
     pub(super) values: Vec<f64>,
 }
 
@@ -25,6 +29,7 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
         columns: Kept::new(COLUMNS_KEPT),
         frames: Kept::new(FRAMES_KEPT),
+        series: Kept::new(GROUPS_KEPT),
         ..Scratch::default()
     });
 }

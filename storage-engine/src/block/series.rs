@@ -9,6 +9,7 @@
 use super::bytes::{Bad, Cursor, Decoded, put_signed, put_varint};
 use super::packed::{self, Table};
 use hashbrown::HashMap;
+use std::sync::Arc;
 
 /// Series of a group.
 pub(super) const GROUP: u32 = 64;
@@ -89,33 +90,42 @@ impl SeriesWriter {
     }
 }
 
+/// Label names, ascending, as symbols and texts.
+type Schema = Box<[(u32, Arc<str>)]>;
+
 /// The section, opened.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Series {
     count: u32,
-    schemas: Vec<Box<[u32]>>,
+    schemas: Vec<Schema>,
     starts: Table,
     data: usize,
     end: usize,
 }
 
-/// Labels of one series as symbols.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct SeriesLabels {
-    /// Number of the schema.
-    pub(super) schema: u32,
-    /// Symbol of the value of each name of the schema.
-    pub(super) values: Vec<u32>,
-}
-
 impl Series {
-    pub(super) fn open(base: usize, cursor: &mut Cursor<'_>, count: u32) -> Decoded<Series> {
+    /// `text` gives the text of a symbol.
+    pub(super) fn open(
+        base: usize,
+        cursor: &mut Cursor<'_>,
+        count: u32,
+        mut text: impl FnMut(u32) -> Decoded<Arc<str>>,
+    ) -> Decoded<Series> {
         let schema_count = cursor.count(1)?;
         let mut schemas = Vec::with_capacity(schema_count);
+        let mut texts: HashMap<u32, Arc<str>> = HashMap::new();
         for _ in 0..schema_count {
-            let names = cursor.count(1)?;
-            let names: Decoded<Box<[u32]>> = (0..names).map(|_| cursor.small()).collect();
-            schemas.push(names?);
+            let length = cursor.count(1)?;
+            let mut names = Vec::with_capacity(length);
+            for _ in 0..length {
+                let symbol = cursor.small()?;
+                let name = match texts.get(&symbol) {
+                    Some(name) => Arc::clone(name),
+                    None => Arc::clone(texts.entry(symbol).or_insert(text(symbol)?)),
+                };
+                names.push((symbol, name));
+            }
+            schemas.push(names.into_boxed_slice());
         }
         let starts = Table::open(base, cursor)?;
         if starts.len() != count.div_ceil(GROUP) {
@@ -132,79 +142,94 @@ impl Series {
         })
     }
 
-    /// Names of a schema.
-    pub(super) fn names(&self, schema: u32) -> Decoded<&[u32]> {
+    /// Names of a schema, as symbols and texts.
+    pub(super) fn names(&self, schema: u32) -> Decoded<&[(u32, Arc<str>)]> {
         self.schemas
             .get(schema as usize)
             .map(|names| &**names)
             .ok_or(Bad("no such schema"))
     }
 
-    /// Calls `each` for the series of a group from its first up to `ordinal`; the last call is for `ordinal`.
-    pub(super) fn labels(
-        &self,
-        file: &[u8],
-        ordinal: u32,
-        labels: &mut SeriesLabels,
-    ) -> Decoded<()> {
-        self.walk(file, ordinal, labels, |_, _| {})
-    }
-
-    /// Reads the series from the start of the group of `last` up to `last`, each handed to `each`; `labels` is left with `last`.
-    pub(super) fn walk(
-        &self,
-        file: &[u8],
-        last: u32,
-        labels: &mut SeriesLabels,
-        mut each: impl FnMut(u32, &SeriesLabels),
-    ) -> Decoded<()> {
-        if last >= self.count {
+    /// Appends a group to the empty `out`: for each series where its numbers start, the end, then for each its schema and value symbols.
+    pub(super) fn flatten(&self, file: &[u8], group: u32, out: &mut Vec<u32>) -> Decoded<()> {
+        let first = u64::from(group) * u64::from(GROUP);
+        let series = u64::from(self.count)
+            .saturating_sub(first)
+            .min(u64::from(GROUP)) as usize;
+        if series == 0 {
             return Err(Bad("no such series"));
         }
-        let start = usize::try_from(self.starts.get(file, last / GROUP)?).unwrap_or(usize::MAX);
+        let start = usize::try_from(self.starts.get(file, group)?).unwrap_or(usize::MAX);
         let bytes = file
             .get(self.data..self.end)
             .and_then(|data| data.get(start..))
             .ok_or(Bad("series out of reach"))?;
         let mut cursor = Cursor::new(bytes);
-        let first = last / GROUP * GROUP;
-        for ordinal in first..=last {
-            self.take_one(&mut cursor, ordinal == first, labels)?;
-            each(ordinal, labels);
+        out.resize(series + 1, 0);
+        let mut before = None;
+        for i in 0..series {
+            let start = out.len();
+            out[i] = start as u32;
+            self.take_one(&mut cursor, before, out)?;
+            before = Some(start);
         }
+        out[series] = out.len() as u32;
         Ok(())
     }
 
+    /// Appends schema and values of the next series; the ones of the series before start at `before`.
     fn take_one(
         &self,
         cursor: &mut Cursor<'_>,
-        is_first: bool,
-        labels: &mut SeriesLabels,
+        before: Option<usize>,
+        out: &mut Vec<u32>,
     ) -> Decoded<()> {
         let tag = cursor.varint()?;
         if tag & 1 == 0 {
-            labels.schema = u32::try_from(tag >> 1).map_err(|_| Bad("no such schema"))?;
-            let names = self.names(labels.schema)?;
-            labels.values.clear();
-            for _ in names {
-                labels.values.push(cursor.small()?);
+            let schema = u32::try_from(tag >> 1).map_err(|_| Bad("no such schema"))?;
+            let names = self.names(schema)?.len();
+            out.push(schema);
+            for _ in 0..names {
+                out.push(cursor.small()?);
             }
             return Ok(());
         }
-        let mask = tag >> 1;
-        let values = labels.values.len();
-        if is_first || (values < 64 && mask >> values != 0) {
-            return Err(Bad("changes of a series without that label"));
-        }
-        let mut left = mask;
-        while left != 0 {
-            let i = left.trailing_zeros() as usize;
-            left &= left - 1;
-            let changed = i64::from(labels.values[i])
+        let mut changed = tag >> 1;
+        let before = before.ok_or(Bad("changes of no series"))?;
+        let start = out.len();
+        out.extend_from_within(before..start);
+        let values = out
+            .get_mut(start + 1..)
+            .ok_or(Bad("series without schema"))?;
+        while changed != 0 {
+            let i = changed.trailing_zeros() as usize;
+            changed &= changed - 1;
+            let value = values
+                .get_mut(i)
+                .ok_or(Bad("changes of a label that is not there"))?;
+            *value = i64::from(*value)
                 .checked_add(cursor.signed()?)
-                .and_then(|v| u32::try_from(v).ok());
-            labels.values[i] = changed.ok_or(Bad("symbol out of range"))?;
+                .and_then(|v| u32::try_from(v).ok())
+                .ok_or(Bad("symbol out of range"))?;
         }
         Ok(())
+    }
+}
+
+/// Schema and value symbols of a series of a flattened group.
+pub(super) fn of_flat(flat: &[u32], series: u32) -> Decoded<(u32, &[u32])> {
+    let bound = |i: usize| flat.get(i).map(|at| *at as usize);
+    let series = series as usize;
+    // The first bound says how many there are: the numbers start behind the bounds.
+    if bound(0).is_none_or(|first| series + 1 >= first) {
+        return Err(Bad("no such series"));
+    }
+    match (bound(series), bound(series + 1)) {
+        (Some(start), Some(end)) => flat
+            .get(start..end)
+            .and_then(|numbers| numbers.split_first())
+            .map(|(schema, values)| (*schema, values))
+            .ok_or(Bad("no such series")),
+        _ => Err(Bad("no such series")),
     }
 }

@@ -8,7 +8,8 @@ use anyhow::{Result, bail};
 use std::path::Path;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask tidy | sim [--seed N] [--runs N] [--threads N]";
+const USAGE: &str = "usage: cargo xtask tidy | sim [--seed N] [--runs N] [--threads N] [--aloud 1] \
+    | sim-enumerate | sim-mutants [--runs N] [--reach N] | wal-sweep [--every N]";
 
 fn main() -> Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -20,6 +21,9 @@ fn main() -> Result<ExitCode> {
             println!("{} faults", faults.len());
             faults.is_empty()
         }
+        Some("sim-mutants") => xtask::simulate::mutants(&arguments[1..])?,
+        Some("wal-sweep") => xtask::simulate::wal_sweep(&arguments[1..])?,
+        Some("sim-enumerate") => xtask::simulate::enumerate()?,
         Some("sim") => xtask::simulate::seeds(&root, &arguments[1..])?,
         other => bail!("{USAGE} (got {other:?})"),
     };

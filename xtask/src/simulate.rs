@@ -63,6 +63,79 @@ pub fn seeds(root: &Path, arguments: &[String]) -> Result<bool> {
     Ok(summary.failures.is_empty())
 }
 
+/// `cargo xtask sim-mutants`: drops each sync of the engine, one at a time. True if each one is missed by some seed.
+pub fn mutants(arguments: &[String]) -> Result<bool> {
+    let given = numbers(arguments, &["runs", "reach"])?;
+    let runs = given.get("runs").copied().unwrap_or(2_000);
+    let reach = given.get("reach").copied().unwrap_or(200);
+    std::panic::set_hook(Box::new(|_| {}));
+    let begun = Instant::now();
+    let sites = sim::mutants::reached(1..=reach);
+    println!(
+        "{} places make something durable in {reach} seeds",
+        sites.len()
+    );
+    let mut missed = 0;
+    for (site, times) in &sites {
+        if sim::mutants::is_spare(site) {
+            println!("{site:60} {times:8} times; spare, see SPARE in sim/src/mutants.rs");
+            continue;
+        }
+        match sim::mutants::caught_by(site, 1..=runs) {
+            Some((seed, text)) => {
+                let words: String = text.chars().take(100).collect();
+                println!("{site:60} {times:8} times; dropped: seed {seed} says {words}");
+            }
+            None => {
+                missed += 1;
+                println!("{site:60} {times:8} times; dropped: NOBODY NOTICES in {runs} seeds");
+            }
+        }
+    }
+    let _ = std::panic::take_hook();
+    println!(
+        "{missed} not caught; {:.1} s",
+        begun.elapsed().as_secs_f64()
+    );
+    Ok(missed == 0)
+}
+
+/// `cargo xtask sim-enumerate`: a crash at every operation of the scripts, and of their recovery.
+pub fn enumerate() -> Result<bool> {
+    for script in sim::enumerate::scripts() {
+        let begun = Instant::now();
+        let done = sim::enumerate::crash_everywhere(&script, 1, true);
+        println!(
+            "{}: {} operations, {} states, {:.1} s",
+            script.name,
+            done.operations,
+            done.states,
+            begun.elapsed().as_secs_f64()
+        );
+    }
+    Ok(true)
+}
+
+/// `cargo xtask wal-sweep`: every bit and every truncation of a 64 KiB log.
+pub fn wal_sweep(arguments: &[String]) -> Result<bool> {
+    let given = numbers(arguments, &["every", "threads"])?;
+    let every = given.get("every").copied().unwrap_or(1);
+    let threads = given.get("threads").copied().unwrap_or_else(threads);
+    let begun = Instant::now();
+    let swept = sim::wal_sweep::sweep(64 << 10, every as usize, threads);
+    println!(
+        "{} bytes, {} records; {} bits flipped, {} of them cost a record, none more; {} truncations; {} sectors mixed up; {:.1} s",
+        swept.log_bytes,
+        swept.records,
+        swept.bits,
+        swept.bits_that_cost,
+        swept.truncations,
+        swept.sectors,
+        begun.elapsed().as_secs_f64()
+    );
+    Ok(true)
+}
+
 fn print(summary: &Summary, took: Duration) {
     let total = &summary.total;
     println!(

@@ -1,5 +1,6 @@
 //! Failing operations of a life: the hook of the simulated disk, and what it has done.
 
+use crate::mutants;
 use crate::profile::FaultRates;
 use crate::random::Random;
 use crate::tell::tell;
@@ -53,6 +54,10 @@ fn lock(plan: &Mutex<Plan>) -> MutexGuard<'_, Plan> {
 impl Plan {
     fn decide(&mut self, operation: &Operation<'_>) -> Verdict {
         tell(|| format!("  {operation:?}"));
+        let mutated = mutants::verdict(operation);
+        if mutated != Verdict::Proceed {
+            return mutated;
+        }
         let rates = self.rates;
         let counts = &mut self.counts;
         let (rate, count, path): (u64, &mut u64, &Path) = match operation {
@@ -111,6 +116,6 @@ impl FaultyDisk {
 
 impl Drop for FaultyDisk {
     fn drop(&mut self) {
-        self.disk.set_hook(None);
+        mutants::install(&self.disk);
     }
 }

@@ -7,15 +7,18 @@
 //! Not here: the simulated disk and executor (`storage_engine::{io, runtime::simulator}`), the command line (`xtask`).
 
 pub mod damage;
+pub mod enumerate;
 pub mod faults;
 pub mod life;
 pub mod model;
+pub mod mutants;
 pub mod profile;
 pub mod random;
 pub mod read;
 pub mod runs;
 pub mod seeds;
 pub mod tell;
+pub mod wal_sweep;
 pub mod workload;
 
 pub use life::{Report, run};

@@ -3,9 +3,10 @@
 use crate::damage::{self, DamageKind, KINDS};
 use crate::faults::{FaultCounts, FaultyDisk};
 use crate::model::{Ending, Found, Model, count};
+use crate::mutants;
 use crate::profile::{FaultRates, Profile};
 use crate::random::Random;
-use crate::read::read_all;
+use crate::read::{read_all, read_intact};
 use crate::tell::tell;
 use crate::workload::{Client, ClientCounts};
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ const WAL: &str = "/data/shard-000/wal";
 /// Starts in a row that may fail before the next one is left alone.
 const NESTED_MAX: u32 = 3;
 /// A sync that is due takes a few operations of at most 2 ms each until it is through.
-const SYNC_SLACK_NANOS: u64 = 60_000_000;
+pub(crate) const SYNC_SLACK_NANOS: u64 = 60_000_000;
 
 /// What a seed has seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,12 +61,12 @@ impl Report {
     }
 }
 
-struct Story {
-    profile: Profile,
-    random: Random,
-    model: Model,
-    client: Client,
-    disk: SimulatedDisk,
+pub(crate) struct Story {
+    pub(crate) profile: Profile,
+    pub(crate) random: Random,
+    pub(crate) model: Model,
+    pub(crate) client: Client,
+    pub(crate) disk: SimulatedDisk,
     report: Report,
     /// Acknowledgements from here on may go with the power.
     bound: u64,
@@ -88,24 +89,8 @@ enum Death {
 pub fn run(seed: u64) -> Report {
     let mut random = Random::new(seed);
     let profile = Profile::draw(&mut random);
-    let client = Client::new(random.fork());
     tell(|| format!("seed {seed}: {profile:#?}"));
-    let mut story = Story {
-        profile,
-        random,
-        model: Model::default(),
-        client,
-        disk: SimulatedDisk::new(),
-        report: Report::default(),
-        bound: 0,
-        ending: Ending::KeepsAll,
-        damaged: false,
-        known_lost: 0,
-    };
-    story
-        .disk
-        .create_dir_all(DATA.as_ref())
-        .expect("BUG: an empty disk refuses");
+    let mut story = Story::new(profile, random);
     for _ in 0..story.profile.lives {
         story.live();
     }
@@ -120,7 +105,27 @@ fn ok<T>(checked: Result<T, String>) -> T {
 }
 
 impl Story {
-    fn options(&mut self) -> SimulationOptions {
+    pub(crate) fn new(profile: Profile, mut random: Random) -> Story {
+        let client = Client::new(random.fork());
+        let disk = SimulatedDisk::new();
+        disk.create_dir_all(DATA.as_ref())
+            .expect("BUG: an empty disk refuses");
+        mutants::install(&disk);
+        Story {
+            profile,
+            random,
+            model: Model::default(),
+            client,
+            disk,
+            report: Report::default(),
+            bound: 0,
+            ending: Ending::KeepsAll,
+            damaged: false,
+            known_lost: 0,
+        }
+    }
+
+    pub(crate) fn options(&mut self) -> SimulationOptions {
         SimulationOptions {
             seed: self.random.bits(),
             shard: self.profile.shard_config(),
@@ -141,6 +146,7 @@ impl Story {
     fn replace_disk(&mut self, disk: SimulatedDisk) {
         self.report.operations += self.disk.operations();
         self.report.reads += self.disk.reads();
+        mutants::install(&disk);
         self.disk = disk;
     }
 
@@ -230,7 +236,7 @@ impl Story {
 
     /// A shard has started: is everything there?
     fn greet(&mut self, mut shard: SimulatedShard) -> SimulatedShard {
-        let found = read_all(&mut shard);
+        let found = self.read(&mut shard);
         self.report.checks += 1;
         let replayed = shard.replayed();
         tell(|| {
@@ -281,7 +287,7 @@ impl Story {
         let intact = {
             let options = self.options();
             let shard = SimulatedShard::open(&self.disk.duplicate(), &options);
-            read_all(&mut shard.unwrap_or_else(|error| panic!("a start failed: {error}")))
+            read_intact(&mut shard.unwrap_or_else(|error| panic!("a start failed: {error}")))
         };
         let kind = match self.random.chance(200) {
             true => None,
@@ -315,7 +321,7 @@ impl Story {
                 return;
             }
         };
-        let found = read_all(&mut shard);
+        let found = read_all(&mut shard).found;
         self.report.checks += 1;
         let replayed = shard.replayed();
         tell(|| {
@@ -350,7 +356,7 @@ impl Story {
             let options = self.options();
             let again = SimulatedShard::open(&self.disk, &options);
             let mut again = again.unwrap_or_else(|error| panic!("a start failed: {error}"));
-            let back = read_all(&mut again);
+            let back = read_all(&mut again).found;
             ok(self.model.check_damaged(&intact, &back));
             ok(self.model.check_damaged(&back, &found));
             drop(again);
@@ -430,7 +436,7 @@ impl Story {
     }
 
     /// One step of a life: batches, a pause, answers, sometimes a look at everything.
-    fn act(&mut self, shard: &mut SimulatedShard) {
+    pub(crate) fn act(&mut self, shard: &mut SimulatedShard) {
         let burst = self.random.below(self.profile.workload.burst_max + 1);
         for _ in 0..burst {
             self.client.send(&self.profile, &mut self.model, shard);
@@ -457,8 +463,15 @@ impl Story {
         self.client.collect(&self.profile, &mut self.model, now);
     }
 
+    fn read(&self, shard: &mut SimulatedShard) -> Found {
+        match self.damaged {
+            true => read_all(shard).found,
+            false => read_intact(shard),
+        }
+    }
+
     fn check_read(&mut self, shard: &mut SimulatedShard) {
-        let found = read_all(shard);
+        let found = self.read(shard);
         ok(self.model.check_read(&found));
         self.report.checks += 1;
         self.report.note(count(&found) as u64);

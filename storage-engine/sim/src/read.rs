@@ -2,11 +2,15 @@
 
 use crate::model::{Found, Value};
 use crate::workload::{labels_of, series_of};
+use std::collections::BTreeMap;
 use std::sync::mpsc;
 use storage_engine::model::SampleColumns;
 use storage_engine::runtime::simulator::SimulatedShard;
 use storage_engine::shard::{Selection, ShardReader};
 use storage_engine::shard_api::{ReadNotes, ShardTask, TaskState, TimeRange};
+
+/// Series that a slice reads.
+const SERIES_PER_SLICE: usize = 4;
 
 /// All times.
 pub const ALL: TimeRange = TimeRange {
@@ -14,11 +18,20 @@ pub const ALL: TimeRange = TimeRange {
     max: i64::MAX,
 };
 
+/// What a read gave.
+#[derive(Debug, Clone, Default)]
+pub struct Read {
+    /// Samples.
+    pub found: Found,
+    /// What could not be read, in words.
+    pub damage: Vec<String>,
+}
+
 struct Dump {
-    sender: mpsc::Sender<Found>,
-    /// What is read, and which series of it comes next.
-    selection: Option<(Selection, usize)>,
-    found: Found,
+    sender: mpsc::Sender<Read>,
+    selection: Option<Selection>,
+    next: usize,
+    read: Read,
 }
 
 impl Dump {
@@ -26,9 +39,9 @@ impl Dump {
         let labels = shard.labels(selection, at);
         let series = series_of(&labels).unwrap_or_else(|| panic!("invented: series {labels:?}"));
         assert!(labels == labels_of(series), "invented: labels {labels:?}");
-        let mut samples = std::collections::BTreeMap::new();
-        let mut columns = SampleColumns::default();
         let mut notes = ReadNotes::default();
+        let mut samples = BTreeMap::new();
+        let mut columns = SampleColumns::default();
         shard.read(selection, at, ALL, &mut columns, &mut notes);
         let sorted = columns.timestamps.is_sorted_by(|a, b| a < b);
         assert!(
@@ -49,32 +62,33 @@ impl Dump {
             let before = samples.insert(t, Value::Histogram(value));
             assert!(before.is_none(), "series {series} has two samples at {t}");
         }
-        let before = self.found.insert(series, samples);
+        self.read.damage.extend(notes.damage);
+        let before = self.read.found.insert(series, samples);
         assert!(before.is_none(), "series {series} is there twice");
     }
 }
 
 impl ShardTask for Dump {
     fn slice(&mut self, shard: &ShardReader<'_>) -> TaskState {
-        let (selection, next) = self
-            .selection
-            .take()
-            .unwrap_or_else(|| (shard.select(&[], ALL), 0));
-        let end = selection.len().min(next + 4);
-        for at in next..end {
+        let selection = self.selection.take();
+        let selection = selection.unwrap_or_else(|| shard.select(&[], ALL));
+        let end = selection.len().min(self.next + SERIES_PER_SLICE);
+        for at in self.next..end {
             self.read(shard, &selection, at);
         }
+        self.next = end;
         if end == selection.len() {
-            let _ = self.sender.send(std::mem::take(&mut self.found));
+            self.read.damage.extend_from_slice(selection.damage());
+            let _ = self.sender.send(std::mem::take(&mut self.read));
             return TaskState::Done;
         }
-        self.selection = Some((selection, end));
+        self.selection = Some(selection);
         TaskState::More
     }
 }
 
 /// A read that is on its way.
-pub struct Reading(mpsc::Receiver<Found>);
+pub struct Reading(mpsc::Receiver<Read>);
 
 impl Reading {
     /// Sends the read; none if the mailbox is full.
@@ -83,19 +97,27 @@ impl Reading {
         let task = Dump {
             sender,
             selection: None,
-            found: Found::new(),
+            next: 0,
+            read: Read::default(),
         };
         shard.submit(Box::new(task)).then_some(Reading(receiver))
     }
 
     /// What was found, if it is done.
-    pub fn take(&self) -> Option<Found> {
+    pub fn take(&self) -> Option<Read> {
         self.0.try_recv().ok()
     }
 }
 
+/// Reads all of a store that has no damage, letting the simulation run as long as it takes.
+pub fn read_intact(shard: &mut SimulatedShard) -> Found {
+    let read = read_all(shard);
+    assert!(read.damage.is_empty(), "called damaged: {:?}", read.damage);
+    read.found
+}
+
 /// Reads all, letting the simulation run as long as it takes.
-pub fn read_all(shard: &mut SimulatedShard) -> Found {
+pub fn read_all(shard: &mut SimulatedShard) -> Read {
     let reading = loop {
         if let Some(reading) = Reading::begin(shard) {
             break reading;
@@ -103,8 +125,8 @@ pub fn read_all(shard: &mut SimulatedShard) -> Found {
         assert!(shard.step(), "the mailbox stays full");
     };
     loop {
-        if let Some(found) = reading.take() {
-            return found;
+        if let Some(read) = reading.take() {
+            return read;
         }
         assert!(shard.step(), "a read was never run");
     }

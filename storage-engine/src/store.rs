@@ -174,6 +174,7 @@ impl Store {
                 hash_seed,
                 series_max: options.series_per_shard_max,
                 out_of_bounds_window_ms: options.out_of_bounds_window_ms,
+                out_of_order_window_ms: 0,
                 pending_bytes_max: WAL_PENDING_BYTES_MAX,
                 memory_bytes_max: options
                     .memory_bytes_max

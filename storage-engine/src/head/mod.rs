@@ -12,10 +12,6 @@
 pub(crate) mod bits;
 mod histograms;
 pub(crate) mod hot;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the shard fills it with the next change")
-)]
 pub(crate) mod out_of_order;
 mod page;
 mod read;
@@ -46,7 +42,9 @@ pub(crate) enum Verdict {
     StoredAfterHistogram,
     /// A float staleness marker, stored as a histogram's because the series' newest sample is a histogram.
     StoredStaleHistogram,
-    /// Already there, bit for bit.
+    /// Stored among the late samples.
+    StoredLate,
+    /// Already there, bit for bit; or late, and there is a late sample of that time.
     Duplicate,
     /// Refused.
     Rejected(RejectReason),
@@ -201,6 +199,16 @@ impl Head {
         {
             slab::prefetch(self.slab.address(h.segment));
         }
+    }
+
+    /// Does the reference mean a series that is here?
+    #[inline]
+    pub(crate) fn is_known(&self, series: SeriesRef) -> bool {
+        series.generation != 0
+            && self
+                .hot
+                .get(series.index as usize)
+                .is_some_and(|hot| hot.generation == series.generation)
     }
 
     /// Would [`Self::append`] take this sample? Changes nothing.

@@ -4,8 +4,9 @@
 //! what came. Each sample carries the number of its arrival, so that a sealing forgets exactly what it has seen.
 //! Not here: which samples may come late (the shard), the order against the chunks (whoever reads both).
 
-use crate::model::{CounterResetHint, FloatHistogram, SeriesSamples, TimestampMs};
-use crate::shard_api::TimeRange;
+use super::{Head, Verdict};
+use crate::model::{CounterResetHint, FloatHistogram, SeriesRef, SeriesSamples, TimestampMs};
+use crate::shard_api::{RejectReason, TimeRange};
 use hashbrown::HashMap;
 use std::sync::Arc;
 
@@ -81,17 +82,9 @@ pub(crate) struct OutOfOrder {
     arrivals: u64,
     samples: u64,
     bytes: u64,
-    /// Covers all samples; may be wider than they are.
-    range: Option<TimeRange>,
 }
 
 impl OutOfOrder {
-    /// True without any sample.
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.series.is_empty()
-    }
-
     /// Has the series any?
     #[inline]
     pub(crate) fn has(&self, index: u32) -> bool {
@@ -110,18 +103,6 @@ impl OutOfOrder {
     /// Oldest and newest late sample of a series.
     pub(crate) fn series_range(&self, index: u32) -> Option<TimeRange> {
         self.series.get(&index)?.time_range()
-    }
-
-    /// A range that covers all late samples.
-    pub(crate) fn time_range(&self) -> Option<TimeRange> {
-        self.range
-    }
-
-    /// Has the series something at `t`?
-    pub(crate) fn contains(&self, index: u32, t: TimestampMs) -> bool {
-        self.series.get(&index).is_some_and(|buffer| {
-            place(&buffer.floats, t).is_ok() || place(&buffer.histograms, t).is_ok()
-        })
     }
 
     /// Adds a float; `false` if the series has a late sample at this time already.
@@ -186,9 +167,6 @@ impl OutOfOrder {
         self.bytes += (after - before + value) as u64;
         self.arrivals += 1;
         self.samples += 1;
-        let range = self.range.get_or_insert(TimeRange { min: t, max: t });
-        range.min = range.min.min(t);
-        range.max = range.max.max(t);
         true
     }
 
@@ -219,12 +197,21 @@ impl OutOfOrder {
 
     /// Forgets the samples of a series that arrived before `mark`.
     pub(crate) fn forget(&mut self, index: u32, mark: u64) {
+        self.retain(index, |_, arrival| arrival >= mark);
+    }
+
+    /// Takes out the samples of a series that lie in `range`.
+    pub(crate) fn delete(&mut self, index: u32, range: TimeRange) {
+        self.retain(index, |t, _| !range.contains(t));
+    }
+
+    fn retain(&mut self, index: u32, keep: impl Fn(TimestampMs, u64) -> bool) {
         let Some(buffer) = self.series.get_mut(&index) else {
             return;
         };
         let (len, bytes) = (buffer.len(), buffer.bytes());
-        buffer.floats.retain(|late| late.arrival >= mark);
-        buffer.histograms.retain(|late| late.arrival >= mark);
+        buffer.floats.retain(|late| keep(late.t, late.arrival));
+        buffer.histograms.retain(|late| keep(late.t, late.arrival));
         buffer.floats.shrink_to_fit();
         buffer.histograms.shrink_to_fit();
         self.samples -= (len - buffer.len()) as u64;
@@ -234,7 +221,6 @@ impl OutOfOrder {
         }
         if self.series.is_empty() {
             self.series.shrink_to_fit();
-            self.range = None;
         }
     }
 
@@ -246,6 +232,47 @@ impl OutOfOrder {
     /// Bytes on the heap.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes + self.series.allocation_size() as u64
+    }
+}
+
+impl Head {
+    /// Takes a float of a series that is here, whatever its time.
+    pub(crate) fn append_late(&mut self, series: SeriesRef, t: TimestampMs, bits: u64) -> Verdict {
+        if !self.is_known(series) {
+            return Verdict::Rejected(RejectReason::UnknownSeries);
+        }
+        match self.out_of_order.insert(series.index, t, bits) {
+            true => Verdict::StoredLate,
+            false => Verdict::Duplicate,
+        }
+    }
+
+    /// As [`Self::append_late`], for a native histogram.
+    pub(crate) fn append_late_histogram(
+        &mut self,
+        series: SeriesRef,
+        t: TimestampMs,
+        histogram: &Arc<FloatHistogram>,
+    ) -> Verdict {
+        if !self.is_known(series) {
+            return Verdict::Rejected(RejectReason::UnknownSeries);
+        }
+        let late = &mut self.out_of_order;
+        match late.insert_histogram(series.index, t, histogram) {
+            true => Verdict::StoredLate,
+            false => Verdict::Duplicate,
+        }
+    }
+
+    /// The staleness marker of a series whose newest sample is a native histogram, of the kind that the series has.
+    pub(crate) fn stale_histogram(&self, series: SeriesRef) -> Option<Arc<FloatHistogram>> {
+        let hot = self.hot.get(series.index as usize)?;
+        if !self.is_known(series) || !hot.newest_is_histogram() {
+            return None;
+        }
+        let newest = self.histograms.newest(series.index);
+        let integer = newest.is_some_and(|(_, newest)| newest.integer);
+        Some(Arc::new(FloatHistogram::stale(integer)))
     }
 }
 
@@ -303,7 +330,6 @@ mod tests {
             CounterResetHint::Unknown
         );
         assert_eq!(late.samples(), 4);
-        assert!(late.contains(1, 30) && !late.contains(1, 31) && !late.contains(3, 30));
         assert_eq!(late.series_range(1), Some(TimeRange { min: 10, max: 50 }));
         assert_eq!(late.slots(), [1, 2]);
     }
@@ -324,7 +350,7 @@ mod tests {
         assert!(!late.has(5));
         assert_eq!(late.samples(), 1);
         late.forget(4, late.mark());
-        assert!(late.is_empty());
-        assert_eq!((late.bytes(), late.time_range()), (0, None));
+        assert_eq!(late.samples(), 0);
+        assert_eq!(late.bytes(), 0);
     }
 }

@@ -162,11 +162,37 @@ impl Head {
     /// Appends the late samples of series `index` that lie in `range` to `out`, each kind ascending. Their counter
     /// reset hints say nothing, unless they are gauges.
     pub(crate) fn read_out_of_order(&self, index: u32, range: TimeRange, out: &mut SeriesSamples) {
-        let (floats, histograms) = (out.floats.len(), out.histograms.len());
         self.out_of_order.read(index, range, out);
-        let deleted = self.deleted.of(index);
-        remove_deleted(deleted, floats, &mut out.floats);
-        remove_deleted_histograms(deleted, histograms, &mut out.histograms);
+    }
+
+    /// The oldest and the newest sample that the series in `slot` may have, in order or late.
+    pub(crate) fn series_range(&self, slot: u32) -> Option<TimeRange> {
+        let late = match self.has_out_of_order(slot) {
+            true => self.out_of_order.series_range(slot),
+            false => None,
+        };
+        let hot = self.hot.get(slot as usize)?;
+        let oldest = *self.oldest.get(slot as usize)?;
+        let in_order = TimeRange {
+            min: oldest.max(self.truncated_before),
+            max: hot.last_ts,
+        };
+        if !hot.has_samples() || in_order.min > in_order.max {
+            return late;
+        }
+        Some(late.map_or(in_order, |late| TimeRange {
+            min: late.min.min(in_order.min),
+            max: late.max.max(in_order.max),
+        }))
+    }
+
+    /// Deletes what the series in `slot` has in `range` now: in-order samples are not read any more, late ones go. `range`
+    /// reaches no further than the newest sample, so that in-order samples to come are not in it.
+    pub(crate) fn delete(&mut self, slot: u32, range: TimeRange) {
+        if self.has_out_of_order(slot) {
+            self.out_of_order.delete(slot, range);
+        }
+        self.deleted.add(slot, self.kept(range));
     }
 
     /// Oldest and newest timestamp of all in-order samples.

@@ -92,11 +92,9 @@ impl Head {
         }
     }
 
-    /// Forgets deletions of what is truncated; late samples before that may still need theirs.
+    /// Forgets deletions of what is truncated.
     pub(crate) fn truncate_deletions(&mut self) {
-        if self.out_of_order.is_empty() {
-            self.deleted.remove_before(self.truncated_before);
-        }
+        self.deleted.remove_before(self.truncated_before);
     }
 
     /// The mark that [`Self::forget_out_of_order`] takes: all late samples that are here came before it.

@@ -9,7 +9,9 @@ use super::{glommio_shell, tokio_shell};
 use crate::io::{Disk, StandardDisk};
 use crate::model::{SeriesRef, TimestampMs};
 use crate::shard::{Shard, ShardConfig};
+use crate::wal::format::{PayloadError, RecordKind};
 use crate::wal::histograms::LoggedHistogram;
+use crate::wal::tombstones::decode_tombstones;
 use crate::wal::{LogPosition, ReplayProgress, ReplayTarget, Replayed, WalOptions, replay};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -66,6 +68,33 @@ impl ReplayTarget for IntoShard<'_> {
 
     fn histograms(&mut self, samples: &[LoggedHistogram]) {
         self.unknown += self.shard.replay_histograms(samples).unknown;
+    }
+
+    fn out_of_order_samples(
+        &mut self,
+        refs: &[SeriesRef],
+        timestamps: &[TimestampMs],
+        values: &[f64],
+    ) -> Result<(), PayloadError> {
+        let replayed = self.shard.replay_out_of_order(refs, timestamps, values);
+        self.unknown += replayed.unknown;
+        Ok(())
+    }
+
+    fn out_of_order_histograms(&mut self, samples: &[LoggedHistogram]) -> Result<(), PayloadError> {
+        let replayed = self.shard.replay_out_of_order_histograms(samples);
+        self.unknown += replayed.unknown;
+        Ok(())
+    }
+
+    fn other(&mut self, kind: RecordKind, payload: &[u8]) -> Result<(), PayloadError> {
+        if kind != RecordKind::Tombstones {
+            return Err(PayloadError::NotTaken { kind });
+        }
+        let mut tombstones = Vec::new();
+        decode_tombstones(payload, &mut tombstones)?;
+        self.shard.replay_tombstones(&tombstones);
+        Ok(())
     }
 }
 

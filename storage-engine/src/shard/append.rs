@@ -9,6 +9,7 @@
 
 use super::Shard;
 use super::commit::Reliance;
+use super::out_of_order::{Bounds, LateColumns};
 use crate::head::Verdict;
 use crate::index;
 use crate::model::{SeriesRef, TimestampMs};
@@ -31,6 +32,7 @@ pub(super) struct LogColumns {
     timestamps: Vec<TimestampMs>,
     values: Vec<f64>,
     histograms: Vec<LoggedHistogram>,
+    late: LateColumns,
 }
 
 impl LogColumns {
@@ -47,16 +49,9 @@ impl LogColumns {
     }
 }
 
-/// What the shard accepts by time alone, fixed at the start of a batch.
-#[derive(Clone, Copy)]
-struct Bounds {
-    min: TimestampMs,
-    max: TimestampMs,
-}
-
 /// What an entry of the batch's new series turned out to be.
 #[derive(Clone, Copy)]
-enum Entry {
+pub(super) enum Entry {
     Series(SeriesRef),
     Refused(RejectReason),
 }
@@ -75,8 +70,12 @@ impl Shard {
             _ => TimestampMs::MIN,
         };
         Bounds {
-            min: min.max(self.sealed_from),
+            min: min.max(self.in_order_from()),
             max: batch.timestamp_max.unwrap_or(TimestampMs::MAX),
+            late_min: match self.config.out_of_order_window_ms {
+                window @ 1.. => Some(newest.map_or(TimestampMs::MIN, |n| n.saturating_sub(window))),
+                _ => None,
+            },
         }
     }
 
@@ -123,10 +122,8 @@ impl Shard {
                 SampleSeries::Known(reference) => Entry::Series(reference),
                 SampleSeries::New(i) => entry(&entries, i),
             };
-            let verdict = match target {
-                _ if t < bounds.min || t > bounds.max => {
-                    Verdict::Rejected(RejectReason::OutOfBounds)
-                }
+            let mut verdict = match target {
+                _ if !bounds.in_order(t) => Verdict::Rejected(RejectReason::OutOfBounds),
                 Entry::Refused(reason) => Verdict::Rejected(reason),
                 Entry::Series(reference) => {
                     let verdict = head.append(reference, t, value.to_bits());
@@ -143,8 +140,11 @@ impl Shard {
                     verdict
                 }
             };
+            if bounds.is_late(t, verdict) {
+                verdict = columns.late.append(head, bounds, target, t, value);
+            }
             match verdict {
-                Verdict::Stored | Verdict::StoredAfterHistogram => {}
+                Verdict::Stored | Verdict::StoredAfterHistogram | Verdict::StoredLate => {}
                 Verdict::StoredStaleHistogram => {
                     if let Entry::Series(series) = target
                         && let Some(stale) = head.newest_histogram(series.index)
@@ -169,13 +169,14 @@ impl Shard {
                 SampleSeries::Known(reference) => Entry::Series(reference),
                 SampleSeries::New(i) => entry(&entries, i),
             };
-            let verdict = match target {
-                _ if t < bounds.min || t > bounds.max => {
+            let mut verdict = match target {
+                _ if !bounds.takes(t) && bounds.late_min.is_none() => {
                     Verdict::Rejected(RejectReason::OutOfBounds)
                 }
                 _ if sample.histogram.validate().is_err() => {
                     Verdict::Rejected(RejectReason::InvalidHistogram)
                 }
+                _ if !bounds.in_order(t) => Verdict::Rejected(RejectReason::OutOfBounds),
                 Entry::Refused(reason) => Verdict::Rejected(reason),
                 Entry::Series(series) => {
                     let verdict = head.append_histogram(series, t, &sample.histogram);
@@ -189,9 +190,14 @@ impl Shard {
                     verdict
                 }
             };
+            if bounds.is_late(t, verdict) {
+                verdict = columns.late.append_histogram(head, bounds, target, sample);
+            }
             match verdict {
-                Verdict::Stored | Verdict::StoredAfterHistogram | Verdict::StoredStaleHistogram => {
-                }
+                Verdict::Stored
+                | Verdict::StoredAfterHistogram
+                | Verdict::StoredStaleHistogram
+                | Verdict::StoredLate => {}
                 Verdict::Duplicate => duplicates += 1,
                 Verdict::Rejected(reason) => outcome.rejections.push(Rejection {
                     sample: (series.len() + i) as u32,
@@ -201,6 +207,10 @@ impl Shard {
         }
         let (lsn, log) = self.commits.pending_records();
         stored += columns.flush(lsn, log);
+        let (late, late_histograms) = columns.late.flush(lsn, log);
+        stored += late + late_histograms;
+        self.counters.late_stored += late as u64;
+        self.counters.late_histograms_stored += late_histograms as u64;
         outcome.accepted = stored as u32 + duplicates;
         if duplicates > 0 {
             reliance = reliance.max(Reliance::Earlier);
@@ -335,14 +345,15 @@ impl Shard {
                     .copied()
                     .unwrap_or(Err(RejectReason::UnknownSeries)),
             };
-            let verdict = match target {
-                _ if t < bounds.min || t > bounds.max => {
-                    Verdict::Rejected(RejectReason::OutOfBounds)
-                }
+            let mut verdict = match target {
+                _ if !bounds.in_order(t) => Verdict::Rejected(RejectReason::OutOfBounds),
                 Err(reason) => Verdict::Rejected(reason),
                 Ok(None) => Verdict::Stored,
                 Ok(Some(reference)) => self.data.head.check(reference, t, value.to_bits()),
             };
+            if bounds.is_late(t, verdict) {
+                verdict = self.check_late(bounds, target, t);
+            }
             match verdict {
                 Verdict::Rejected(reason) => outcome.rejections.push(Rejection {
                     sample: i as u32,
@@ -360,13 +371,14 @@ impl Shard {
                     .copied()
                     .unwrap_or(Err(RejectReason::UnknownSeries)),
             };
-            let verdict = match target {
-                _ if t < bounds.min || t > bounds.max => {
+            let mut verdict = match target {
+                _ if !bounds.takes(t) && bounds.late_min.is_none() => {
                     Verdict::Rejected(RejectReason::OutOfBounds)
                 }
                 _ if sample.histogram.validate().is_err() => {
                     Verdict::Rejected(RejectReason::InvalidHistogram)
                 }
+                _ if !bounds.in_order(t) => Verdict::Rejected(RejectReason::OutOfBounds),
                 Err(reason) => Verdict::Rejected(reason),
                 Ok(None) => Verdict::Stored,
                 Ok(Some(reference)) => {
@@ -374,6 +386,9 @@ impl Shard {
                     head.check_histogram(reference, t, &sample.histogram)
                 }
             };
+            if bounds.is_late(t, verdict) {
+                verdict = self.check_late(bounds, target, t);
+            }
             match verdict {
                 Verdict::Rejected(reason) => outcome.rejections.push(Rejection {
                     sample: (batch.series.len() + i) as u32,
@@ -408,8 +423,7 @@ fn wanted_entries(batch: &AppendBatch, bounds: Bounds) -> Vec<bool> {
     let histograms = histograms.map(|h| (h.series, h.timestamp));
     for (who, t) in floats.chain(histograms) {
         if let SampleSeries::New(i) = who
-            && t >= bounds.min
-            && t <= bounds.max
+            && bounds.takes(t)
             && let Some(entry) = wanted.get_mut(i as usize)
         {
             *entry = true;

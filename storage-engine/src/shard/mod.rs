@@ -12,7 +12,11 @@
 
 mod append;
 mod commit;
+mod delete;
 mod head_reader;
+#[cfg(test)]
+mod model_tests;
+mod out_of_order;
 mod reader;
 mod replay;
 mod selection;
@@ -129,6 +133,8 @@ pub struct ShardConfig {
     /// How much older than the shard's newest sample a sample may be; `None` for no bound. Prometheus: half of the
     /// two-hour chunk range.
     pub out_of_bounds_window_ms: Option<i64>,
+    /// How much older than the shard's newest sample a sample may be that does not come in order; 0: none is taken.
+    pub out_of_order_window_ms: i64,
     /// Bytes of log that may wait for the commit in flight; beyond it appends are refused as overloaded.
     pub pending_bytes_max: usize,
     /// Bytes of memory beyond which new series are refused; at an eighth more, all appends are refused as overloaded.
@@ -143,6 +149,7 @@ impl Default for ShardConfig {
             hash_seed: 0,
             series_max: SERIES_PER_SHARD_MAX,
             out_of_bounds_window_ms: Some(3_600_000),
+            out_of_order_window_ms: 0,
             pending_bytes_max: WAL_PENDING_BYTES_MAX,
             memory_bytes_max: None,
         }
@@ -301,6 +308,11 @@ impl Shard {
     /// them all, and a restart from it needs only what comes behind.
     pub fn logged_lsn(&self) -> u64 {
         self.commits.logged()
+    }
+
+    /// In-order samples before this belong to a block, or will.
+    fn in_order_from(&self) -> TimestampMs {
+        self.sealed_from.max(self.data.head_from)
     }
 
     /// The shard as queries see it.

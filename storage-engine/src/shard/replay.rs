@@ -4,6 +4,7 @@
 //! to another series, because new slots start above every slot that the log has named and carry a new generation.
 
 use super::Shard;
+use super::slots::Mentions;
 use crate::head::Verdict;
 use crate::index;
 use crate::model::{SeriesRef, TimestampMs};
@@ -18,7 +19,9 @@ pub enum ReplayedSeries {
     Added,
     /// It was here already, with the same labels.
     Known,
-    /// The slot belongs to another series, or the labels to another slot: the definition is ignored.
+    /// Added, in place of a series of the same labels in another slot: that one had been removed, and came back later.
+    Superseded,
+    /// The slot belongs to another series, or the labels to a later series: the definition is ignored.
     Conflict,
     /// The label bytes are not canonical.
     InvalidLabels,
@@ -33,7 +36,7 @@ pub struct ReplayedSamples {
     pub stored: u64,
     /// There already, bit for bit.
     pub duplicates: u64,
-    /// Not newer than what is there (a record seen twice after newer ones).
+    /// Not newer than what is there (a record seen twice after newer ones), or in a block ([`Shard::begin_seal`]).
     pub stale: u64,
     /// Their series' definition was not found.
     pub unknown: u64,
@@ -50,12 +53,9 @@ impl Shard {
         if !self.name_slot(series) {
             return ReplayedSeries::Limit;
         }
-        if let Some(slot) = self.data.index.find(canonical) {
-            return if self.data.head.reference(slot) == series {
-                ReplayedSeries::Known
-            } else {
-                ReplayedSeries::Conflict
-            };
+        let before = self.data.index.find(canonical);
+        if before.is_some_and(|slot| self.data.head.reference(slot) == series) {
+            return ReplayedSeries::Known;
         }
         if !index::is_series(canonical) {
             return ReplayedSeries::InvalidLabels;
@@ -63,11 +63,29 @@ impl Shard {
         if self.data.head.reference(series.index).generation != 0 || series.generation == 0 {
             return ReplayedSeries::Conflict;
         }
+        match before {
+            Some(slot) if self.data.head.reference(slot).generation < series.generation => {
+                self.supersede(slot);
+            }
+            Some(_) => return ReplayedSeries::Conflict,
+            None => {}
+        }
         if !self.data.index.insert(series.index, canonical) {
             return ReplayedSeries::Limit;
         }
         self.data.head.occupy(series);
-        ReplayedSeries::Added
+        match before {
+            Some(_) => ReplayedSeries::Superseded,
+            None => ReplayedSeries::Added,
+        }
+    }
+
+    /// Takes a series out whose labels came back in another slot. It was removed because it had no sample left that is
+    /// not in a block, so nothing in the log is lost with it.
+    fn supersede(&mut self, slot: u32) {
+        self.data.index.remove(slot);
+        let generation = self.data.head.vacate(slot);
+        self.slots.free(slot, generation, Mentions::Commit(0));
     }
 
     /// Brings back the samples of one record. The columns have one length; what is beyond the shortest is ignored.
@@ -77,6 +95,7 @@ impl Shard {
         timestamps: &[TimestampMs],
         values: &[f64],
     ) -> ReplayedSamples {
+        let from = self.in_order_from();
         let mut counts = ReplayedSamples::default();
         for (i, ((&series, &t), &value)) in refs.iter().zip(timestamps).zip(values).enumerate() {
             if let Some(ahead) = refs.get(i + LINE_AHEAD) {
@@ -84,6 +103,10 @@ impl Shard {
             }
             if let Some(ahead) = refs.get(i + TAIL_AHEAD) {
                 self.data.head.prefetch_tail(ahead.index);
+            }
+            if t < from {
+                counts.stale += 1;
+                continue;
             }
             let verdict = self.data.head.append(series, t, value.to_bits());
             self.count_replayed(series, verdict, &mut counts);
@@ -93,8 +116,13 @@ impl Shard {
 
     /// Brings back the native histograms of one record.
     pub fn replay_histograms(&mut self, samples: &[LoggedHistogram]) -> ReplayedSamples {
+        let from = self.in_order_from();
         let mut counts = ReplayedSamples::default();
         for sample in samples {
+            if sample.timestamp < from {
+                counts.stale += 1;
+                continue;
+            }
             let head = &mut self.data.head;
             let verdict = head.append_histogram(sample.series, sample.timestamp, &sample.histogram);
             self.count_replayed(sample.series, verdict, &mut counts);
@@ -103,16 +131,17 @@ impl Shard {
     }
 
     #[inline]
-    fn count_replayed(
+    pub(super) fn count_replayed(
         &mut self,
         series: SeriesRef,
         verdict: Verdict,
         counts: &mut ReplayedSamples,
     ) {
         match verdict {
-            Verdict::Stored | Verdict::StoredAfterHistogram | Verdict::StoredStaleHistogram => {
-                counts.stored += 1;
-            }
+            Verdict::Stored
+            | Verdict::StoredAfterHistogram
+            | Verdict::StoredStaleHistogram
+            | Verdict::StoredLate => counts.stored += 1,
             Verdict::Duplicate => counts.duplicates += 1,
             Verdict::Rejected(RejectReason::UnknownSeries) => {
                 self.name_slot(series);
@@ -128,7 +157,7 @@ impl Shard {
     }
 
     /// Notes that the log knows this slot; `false` if it lies beyond the limit of series and is not believed.
-    fn name_slot(&mut self, series: SeriesRef) -> bool {
+    pub(super) fn name_slot(&mut self, series: SeriesRef) -> bool {
         if series.index
             >= self
                 .config

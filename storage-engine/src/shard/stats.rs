@@ -19,13 +19,21 @@ pub struct ShardStats {
     pub batches_refused: u64,
     /// Samples stored since start.
     pub samples_stored: u64,
+    /// Float samples among them that came out of order.
+    pub out_of_order_stored: u64,
+    /// Native histograms among them that came out of order.
+    pub out_of_order_histograms_stored: u64,
+    /// Series that lost samples to a deletion since start; one that was hit twice counts twice.
+    pub series_deleted_from: u64,
     /// Samples that were there already, bit for bit.
     pub samples_duplicate: u64,
     /// Samples refused as out of order.
     pub rejected_out_of_order: u64,
     /// Samples refused as duplicates with another value.
     pub rejected_duplicate: u64,
-    /// Samples refused as out of bounds or too old.
+    /// Samples refused as older than the out-of-order window.
+    pub rejected_too_old: u64,
+    /// Samples refused as out of bounds.
     pub rejected_out_of_bounds: u64,
     /// Samples refused because their reference is not (or no longer) known.
     pub rejected_unknown_series: u64,
@@ -96,11 +104,15 @@ pub(super) struct Counters {
     pub(super) batches: u64,
     pub(super) batches_refused: u64,
     pub(super) samples_stored: u64,
+    pub(super) late_stored: u64,
+    pub(super) late_histograms_stored: u64,
+    pub(super) series_deleted_from: u64,
     pub(super) samples_duplicate: u64,
     pub(super) task_slices: u64,
     out_of_order: u64,
     duplicate: u64,
     out_of_bounds: u64,
+    too_old: u64,
     unknown_series: u64,
     series_limit: u64,
     invalid_labels: u64,
@@ -112,7 +124,8 @@ impl Counters {
         let counter = match reason {
             RejectReason::OutOfOrder => &mut self.out_of_order,
             RejectReason::DuplicateTimestamp => &mut self.duplicate,
-            RejectReason::OutOfBounds | RejectReason::TooOld => &mut self.out_of_bounds,
+            RejectReason::OutOfBounds => &mut self.out_of_bounds,
+            RejectReason::TooOld => &mut self.too_old,
             RejectReason::UnknownSeries => &mut self.unknown_series,
             RejectReason::SeriesLimit => &mut self.series_limit,
             RejectReason::InvalidLabels => &mut self.invalid_labels,
@@ -136,9 +149,13 @@ impl Shard {
             batches: c.batches,
             batches_refused: c.batches_refused,
             samples_stored: c.samples_stored,
+            out_of_order_stored: c.late_stored,
+            out_of_order_histograms_stored: c.late_histograms_stored,
+            series_deleted_from: c.series_deleted_from,
             samples_duplicate: c.samples_duplicate,
             rejected_out_of_order: c.out_of_order,
             rejected_duplicate: c.duplicate,
+            rejected_too_old: c.too_old,
             rejected_out_of_bounds: c.out_of_bounds,
             rejected_unknown_series: c.unknown_series,
             rejected_series_limit: c.series_limit,

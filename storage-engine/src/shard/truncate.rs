@@ -174,6 +174,8 @@ impl Shard {
         let generation = self.data.head.vacate(slot);
         let mentions = self.commits.newest_mention();
         self.slots.free(slot, generation, mentions);
+        // If the same labels come back, their generation tells the replay which of the two is the later series.
+        self.generation = self.generation.max(generation.saturating_add(1));
         self.truncations.series_removed += 1;
     }
 }

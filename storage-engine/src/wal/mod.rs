@@ -8,6 +8,7 @@ pub mod histograms;
 mod reader;
 mod replay;
 mod segment;
+pub mod tombstones;
 mod writer;
 
 pub use replay::{

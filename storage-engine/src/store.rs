@@ -6,6 +6,7 @@
 //! Not here: what a shard does (`shard`), which series goes where before the routing hash (the gateway).
 
 mod manifest;
+pub mod offline;
 
 use crate::io::{DirLock, Disk, StandardDisk, random_bytes};
 use crate::limits::{SERIES_PER_SHARD_MAX, SHARDS_MAX, WAL_PENDING_BYTES_MAX, WAL_SEGMENT_BYTES};
@@ -19,7 +20,7 @@ use crate::shard_api::{
 use crate::wal::{ReplayProgress, WalOptions, WalPlace};
 use manifest::Manifest;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -181,7 +182,7 @@ impl Store {
                     .map(|bytes| bytes / manifest.shard_count as u64),
             };
             let place = WalPlace {
-                dir: dir.join(format!("shard-{index:03}")).join("wal"),
+                dir: shard_dir(&dir, index).join("wal"),
                 store_id: manifest.store_id,
                 shard: index as u32,
             };
@@ -274,7 +275,7 @@ impl Store {
 
     /// The shard of a series, by [`crate::model::Labels::route_hash`].
     pub fn shard_of(&self, route_hash: u64) -> usize {
-        ((u128::from(route_hash) * self.shards.len() as u128) >> 64) as usize
+        shard_of(route_hash, self.shards.len())
     }
 
     /// Hands a batch to a shard and waits for its answer. A full mailbox is [`AppendError::Overloaded`], at once.
@@ -406,4 +407,14 @@ fn choose_runtime(choice: RuntimeChoice) -> Result<(ShardStart, String), OpenErr
             Ok((ShardStart::Tokio, reason))
         }
     }
+}
+
+/// The directory of one shard.
+fn shard_dir(dir: &Path, index: usize) -> PathBuf {
+    dir.join(format!("shard-{index:03}"))
+}
+
+/// Which of `count` shards a series belongs to.
+fn shard_of(route_hash: u64, count: usize) -> usize {
+    ((u128::from(route_hash) * count as u128) >> 64) as usize
 }

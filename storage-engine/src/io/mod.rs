@@ -9,6 +9,7 @@ mod dir_lock;
 mod dma;
 mod file_bytes;
 mod manifest_file;
+mod read_only;
 mod simulated;
 mod standard;
 
@@ -17,6 +18,7 @@ pub use dir_lock::DirLock;
 pub use dma::DmaDisk;
 pub use file_bytes::FileBytes;
 pub use manifest_file::write_atomically;
+pub use read_only::ReadOnlyDisk;
 pub use simulated::{CrashImage, DiskHook, Fault, Operation, SimulatedDisk, Verdict, WriteNote};
 pub use standard::{StandardDisk, random_bytes};
 

@@ -6,13 +6,13 @@
 
 use super::cutting::{Cutter, EncodedChunk, decode_chunk};
 use super::log_reader::{find_log, read_log};
-use super::order::{order, remove};
+use super::order::{clip, order, remove};
 use super::records::{Logged, read_record};
 use crate::io::Disk;
 use crate::model::{Labels, SeriesSamples, TimestampMs};
 use crate::shard_api::TimeRange;
 use hashbrown::HashMap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
@@ -174,6 +174,20 @@ impl PrometheusHead {
         self.range
     }
 
+    /// Numbers of the aligned ranges of `width` milliseconds that may have samples, ascending.
+    pub(super) fn windows(&self, width: i64) -> BTreeSet<i64> {
+        let mut numbers = BTreeSet::new();
+        for series in &self.series {
+            for chunk in &series.chunks {
+                numbers.extend(chunk.min_time.div_euclid(width)..=chunk.max_time.div_euclid(width));
+            }
+            let late = series.late.floats.timestamps.iter();
+            let late = late.chain(series.late.histograms.iter().map(|(t, _)| t));
+            numbers.extend(late.map(|t| t.div_euclid(width)));
+        }
+        numbers
+    }
+
     /// Samples, before deletions and with late ones that repeat others.
     pub fn sample_count(&self) -> u64 {
         self.samples
@@ -234,25 +248,7 @@ impl PrometheusHeadSeries {
         }
         out.histograms.extend(late.histograms.iter().cloned());
         order(out);
-        let outside = [
-            TimeRange {
-                min: i64::MIN,
-                max: range.min.saturating_sub(1),
-            },
-            TimeRange {
-                min: range.max.saturating_add(1),
-                max: i64::MAX,
-            },
-        ];
-        // Nothing lies outside the whole of time, and there is nothing beside its ends.
-        let ends = [range.min > i64::MIN, range.max < i64::MAX];
-        let outside: Vec<TimeRange> = outside
-            .into_iter()
-            .zip(ends)
-            .filter(|(_, is)| *is)
-            .map(|(r, _)| r)
-            .collect();
-        remove(&outside, out);
+        clip(range, out);
         remove(&self.deleted, out);
     }
 }

@@ -60,12 +60,34 @@ pub struct PrometheusCompaction {
     /// The blocks of level 1 in it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<String>,
+    /// The blocks that it was made from and that it stands for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<PrometheusParent>,
     /// Prometheus is about to remove the block.
     #[serde(skip_serializing_if = "is_false")]
     pub deletable: bool,
     /// Remarks, such as `from-out-of-order`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
+}
+
+/// A block that another one stands for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PrometheusParent {
+    /// Its name.
+    pub ulid: String,
+    /// Its range.
+    pub min_time: TimestampMs,
+    /// Its range.
+    pub max_time: TimestampMs,
+}
+
+impl PrometheusCompaction {
+    /// Does the block hold samples that came late, beside those of other blocks?
+    pub fn is_out_of_order(&self) -> bool {
+        self.hints.iter().any(|hint| hint == "from-out-of-order")
+    }
 }
 
 fn is_zero(value: &u64) -> bool {

@@ -11,8 +11,11 @@ mod bytes;
 mod checksum;
 mod chunk_files;
 mod cutting;
+mod directory;
+mod export;
 mod head;
 mod histogram_chunk;
+mod import;
 mod index_reader;
 mod index_writer;
 mod layout;
@@ -29,12 +32,17 @@ pub use block_reader::{PrometheusBlock, PrometheusReadError};
 pub use block_writer::{PrometheusBlockWriter, PrometheusWriteError};
 pub use bytes::Malformed;
 pub use chunk_files::ChunkError;
+pub use directory::{DirectoryError, PrometheusDirectory, PrometheusDirectorySeries};
+pub use export::{ExportError, ExportProgress, ExportWish, export};
 pub use head::{HeadReadError, PrometheusHead, PrometheusHeadSeries};
 pub use histogram_chunk::HistogramChunkError;
+pub use import::{ImportError, ImportProgress, ImportReport, import};
 pub use index_reader::{IndexError, PrometheusSeries};
 pub use index_writer::ChunkMeta;
 pub use layout::LayoutError;
-pub use meta::{META_FILE, PrometheusCompaction, PrometheusMeta, PrometheusStats};
+pub use meta::{
+    META_FILE, PrometheusCompaction, PrometheusMeta, PrometheusParent, PrometheusStats,
+};
 
 /// Name of the index in a block's directory.
 const INDEX_FILE: &str = "index";

@@ -58,3 +58,21 @@ pub(super) fn remove(ranges: &[TimeRange], samples: &mut SeriesSamples) {
     retain_floats(&mut samples.floats, kept);
     samples.histograms.retain(|(t, _)| kept(*t));
 }
+
+/// Takes out what lies outside `range`.
+pub(super) fn clip(range: TimeRange, samples: &mut SeriesSamples) {
+    let mut outside = Vec::new();
+    if range.min > TimestampMs::MIN {
+        outside.push(TimeRange {
+            min: TimestampMs::MIN,
+            max: range.min - 1,
+        });
+    }
+    if range.max < TimestampMs::MAX {
+        outside.push(TimeRange {
+            min: range.max + 1,
+            max: TimestampMs::MAX,
+        });
+    }
+    remove(&outside, samples);
+}

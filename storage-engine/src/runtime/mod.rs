@@ -18,7 +18,7 @@ mod watchdog;
 pub(crate) use drive::PublishedStats;
 pub(crate) use mailbox::{LogRequest, Mail, Mailbox, Refused};
 pub use probe::{RingUnavailable, probe_ring};
-pub(crate) use thread::{ShardStart, ShardThread, StartState};
+pub(crate) use thread::{ShardStart, ShardThread, StartState, replay_shard};
 pub(crate) use watchdog::Watchdog;
 
 /// Where the answer to an append comes out.

@@ -99,7 +99,7 @@ impl ReplayTarget for IntoShard<'_> {
 }
 
 /// Fills an empty shard from its log.
-pub(super) fn replay_shard(
+pub(crate) fn replay_shard(
     disk: &dyn Disk,
     wal: &WalOptions,
     shard: &mut Shard,

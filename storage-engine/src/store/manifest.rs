@@ -33,12 +33,13 @@ pub(super) struct Manifest {
 }
 
 impl Manifest {
-    /// Reads the manifest of `dir`, or makes one for `shard_count` shards.
-    pub(super) fn load_or_create(
-        disk: &dyn Disk,
-        dir: &Path,
-        shard_count: usize,
-    ) -> Result<Manifest, OpenError> {
+    /// Is there one in `dir`?
+    pub(super) fn exists(dir: &Path) -> bool {
+        dir.join(FILE_NAME).exists()
+    }
+
+    /// Reads the manifest of `dir`, which must be there.
+    pub(super) fn load(disk: &dyn Disk, dir: &Path) -> Result<Manifest, OpenError> {
         let path = dir.join(FILE_NAME);
         let io_error = |operation: &'static str| {
             let path = path.display().to_string();
@@ -48,20 +49,33 @@ impl Manifest {
                 cause: error.to_string(),
             }
         };
-        let file = match disk.open(&path, Access::Buffered) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Manifest::create(disk, dir, shard_count);
-            }
-            Err(error) => return Err(io_error("open")(error)),
-        };
+        let file = disk
+            .open(&path, Access::Buffered)
+            .map_err(io_error("open"))?;
         let bytes = file.size().map_err(io_error("read"))?.min(FILE_BYTES_MAX);
         let mut content = vec![0; bytes as usize];
         let read = file.read_at(0, &mut content).map_err(io_error("read"))?;
-        let manifest = parse(&content[..read]).map_err(|cause| OpenError::Manifest {
+        parse(&content[..read]).map_err(|cause| OpenError::Manifest {
             path: path.display().to_string(),
             cause,
-        })?;
+        })
+    }
+
+    /// Reads the manifest of `dir`, or makes one for `shard_count` shards.
+    pub(super) fn load_or_create(
+        disk: &dyn Disk,
+        dir: &Path,
+        shard_count: usize,
+    ) -> Result<Manifest, OpenError> {
+        let path = dir.join(FILE_NAME);
+        match disk.open(&path, Access::Buffered) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Manifest::create(disk, dir, shard_count);
+            }
+            // Any other error comes again.
+            _ => {}
+        }
+        let manifest = Manifest::load(disk, dir)?;
         if manifest.shard_count != shard_count {
             tracing::info!(
                 kept = manifest.shard_count,

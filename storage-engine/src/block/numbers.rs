@@ -7,9 +7,7 @@
 use super::bytes::{Bad, Cursor, Decoded, put_varint};
 use super::decimals::{self, ordered};
 use super::integers;
-use pco::data_types::Number;
-use pco::wrapped::{FileCompressor, FileDecompressor};
-use pco::{ChunkConfig, DecompressorScratch, PagingSpec};
+use pco_columns::{Decoder, encode_floats as encode_pco_floats, encode_integers as encode_pco};
 
 /// How hard a block is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +43,9 @@ const EXPONENT_MASK: u8 = 0x0f;
 const PATCHED: u8 = 0x80;
 /// Share of the bit-packed size, in percent, below which `pco` is taken for mantissas in compacted blocks.
 const PCO_PERCENT: usize = 97;
-/// `pco`'s level: higher ones buy nothing (codec.md, section 3).
-const PCO_LEVEL: usize = 8;
+
+/// What a page that `pco` does not understand is called.
+const DAMAGED: Bad = Bad("damaged pco page");
 
 /// The decimal exponent in a kind byte.
 pub(super) fn exponent(kind: u8) -> u8 {
@@ -123,7 +122,7 @@ fn encode_floats(values: &[f64], scratch: &mut Scratch, out: &mut Vec<u8>) -> u8
     integers::encode(images, &mut scratch.integers, out);
     let mut kind = FLOAT;
     scratch.other.clear();
-    if encode_pco(values, &mut scratch.other) && scratch.other.len() < out.len() - start {
+    if encode_pco_floats(values, &mut scratch.other) && scratch.other.len() < out.len() - start {
         out.truncate(start);
         out.extend_from_slice(&scratch.other);
         kind = FLOAT_PCO;
@@ -152,37 +151,11 @@ fn put_patches(patches: &[(u32, u64)], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends one `pco` chunk of one page; `false`, with `out` in any state behind its old length, if `pco` declines.
-pub(super) fn encode_pco<T: Number>(numbers: &[T], out: &mut Vec<u8>) -> bool {
-    let config = ChunkConfig::default()
-        .with_compression_level(PCO_LEVEL)
-        .with_paging_spec(PagingSpec::Exact(vec![numbers.len()]));
-    let Ok(mut chunk) = FileCompressor::default().chunk_compressor(numbers, &config) else {
-        return false;
-    };
-    chunk.write_meta(&mut *out).is_ok() && chunk.write_page(0, &mut *out).is_ok()
-}
-
 /// Memory that decoding uses again and again.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Unpacker {
     mantissas: Vec<i64>,
-    pco: DecompressorScratch,
-    file: Option<FileDecompressor>,
-}
-
-impl Default for Unpacker {
-    fn default() -> Self {
-        // The header of a `pco` file is two bytes that say the version; pages do not repeat it.
-        let mut header = Vec::new();
-        let written = FileCompressor::default().write_header(&mut header).is_ok();
-        let file = FileDecompressor::new(header.as_slice()).ok();
-        Unpacker {
-            mantissas: Vec::new(),
-            pco: DecompressorScratch::default(),
-            file: file.filter(|_| written).map(|(file, _)| file),
-        }
-    }
+    pco: Decoder,
 }
 
 impl Unpacker {
@@ -227,7 +200,11 @@ impl Unpacker {
                 self.mantissas = images;
                 decoded?;
             }
-            FLOAT_PCO => self.decode_pco(cursor, out)?,
+            FLOAT_PCO => {
+                let bytes = cursor.clone().rest();
+                let used = self.pco.decode_floats(bytes, out).ok_or(DAMAGED)?;
+                cursor.take(used)?;
+            }
             RAW => {
                 for value in out.iter_mut() {
                     *value = f64::from_bits(cursor.word()?);
@@ -238,26 +215,10 @@ impl Unpacker {
         cursor.finish()
     }
 
-    /// Decodes one chunk of one page.
-    pub(super) fn decode_pco<T: Number>(
-        &mut self,
-        cursor: &mut Cursor<'_>,
-        out: &mut [T],
-    ) -> Decoded<()> {
-        const DAMAGED: Bad = Bad("damaged pco page");
-        let file = self.file.as_ref().ok_or(Bad("no pco decoder"))?;
+    /// Decodes one chunk of one page of integers.
+    pub(super) fn decode_pco(&mut self, cursor: &mut Cursor<'_>, out: &mut [i64]) -> Decoded<()> {
         let bytes = cursor.clone().rest();
-        let (chunk, rest) = file
-            .chunk_decompressor::<T, _>(bytes)
-            .map_err(|_| DAMAGED)?;
-        let mut page = chunk
-            .page_decompressor_with_scratch(rest, out.len(), &mut self.pco)
-            .map_err(|_| DAMAGED)?;
-        let progress = page.read(out).map_err(|_| DAMAGED)?;
-        if progress.n_processed != out.len() || !progress.finished {
-            return Err(DAMAGED);
-        }
-        let used = bytes.len() - page.into_src().len();
+        let used = self.pco.decode_integers(bytes, out).ok_or(DAMAGED)?;
         cursor.take(used)?;
         Ok(())
     }

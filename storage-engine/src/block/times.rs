@@ -7,11 +7,12 @@
 //! oldest first; parts of those are written again. Not here: where column bytes go.
 
 use super::bytes::{Cursor, Decoded};
-use super::numbers::{Unpacker, encode_pco};
+use super::numbers::Unpacker;
 use super::{integers, packed};
 use crate::limits::BLOCK_TIMES_CACHED_MAX;
 use crate::model::TimestampMs;
 use hashbrown::HashMap;
+use pco_columns::encode_integers as encode_pco;
 use std::collections::VecDeque;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 

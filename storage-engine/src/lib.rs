@@ -4,6 +4,7 @@
 //! Not here: protocols, PromQL, HTTP.
 
 pub mod block;
+mod checkpoint;
 mod head;
 mod index;
 pub mod io;

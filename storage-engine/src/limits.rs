@@ -16,8 +16,23 @@ pub const SERIES_PER_SHARD_MAX: u32 = 20_000_000;
 pub const TASKS_PER_SHARD_MAX: usize = 4096;
 /// Emptied log segments kept to be written again; more are removed.
 pub const WAL_SPARE_SEGMENTS_MAX: usize = 2;
-/// Longest time that a log that found the disk full waits before it tries again, in nanoseconds.
+/// Bytes of log that were taken and are not durable; they are kept in memory, should a sync fail. Beyond it a sync comes before its time.
+pub const WAL_UNSYNCED_BYTES_MAX: usize = 64 << 20;
+/// Of the room for such bytes, what is kept when they are durable.
+pub const WAL_UNSYNCED_BYTES_KEPT: usize = 1 << 20;
+/// Longest time that a log that has failed or found the disk full waits before it tries again, in nanoseconds.
 pub const WAL_FULL_RETRY_NANOS: u64 = 1_000_000_000;
+/// Bytes of the reserve in a data directory, which is given up when the disk is full so that what frees room can be finished.
+pub const RESERVE_BYTES: u64 = 64 << 20;
+/// Bytes of log behind the last checkpoint that make the next one due, unless the last one was larger: then as many as that had.
+pub const CHECKPOINT_LOG_BYTES: u64 = 128 << 20;
+/// Checkpoints kept: should the newest be damaged, the one before it and the log behind that bring everything back.
+pub const CHECKPOINTS_KEPT: usize = 2;
+/// Bytes of series that are copied out of a shard at once for a checkpoint; what one damaged section costs at most when there is no
+/// other checkpoint.
+pub const CHECKPOINT_PIECE_BYTES: usize = 256 << 10;
+/// Series that are copied in one slice of a shard's time.
+pub const CHECKPOINT_SLICE_SERIES: u32 = 128;
 /// Messages that a shard takes from its mailbox before a query slice has its turn.
 pub const MAIL_PER_TURN_MAX: usize = 64;
 /// How long a shard with mail may stand still before the watchdog ends the process, in milliseconds.

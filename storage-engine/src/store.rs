@@ -119,6 +119,27 @@ pub struct ReplayState {
     pub bytes_total: u64,
     /// Shards that are ready.
     pub shards_ready: usize,
+    /// Numbers of the first log segments of all shards, added up.
+    pub segment_min: u64,
+    /// Those of the last.
+    pub segment_max: u64,
+    /// Those that are being read.
+    pub segment_current: u64,
+}
+
+/// What a start has found damaged, over all shards.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StartDamage {
+    /// Log records that are lost.
+    pub records_lost: u64,
+    /// Log segments without a usable record, set aside.
+    pub segments_set_aside: u64,
+    /// Damaged checkpoints; one before them, if it was sound, and the log have brought everything back.
+    pub checkpoints: u64,
+    /// Series that are lost with a checkpoint.
+    pub series_lost: u64,
+    /// Pages of sealed chunks that are damaged.
+    pub pages: u64,
 }
 
 struct ShardHandle {
@@ -259,13 +280,30 @@ impl Store {
             bytes_done: sum(|progress| &progress.bytes_done),
             bytes_total: sum(|progress| &progress.bytes_total),
             shards_ready: self.state.borrow().ready,
+            segment_min: sum(|progress| &progress.segment_min),
+            segment_max: sum(|progress| &progress.segment_max),
+            segment_current: sum(|progress| &progress.segment_current),
         }
+    }
+
+    /// What this start has found damaged.
+    pub fn start_damage(&self) -> StartDamage {
+        let mut all = StartDamage::default();
+        for shard in &self.shards {
+            let of = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+            let progress = &shard.progress;
+            all.records_lost += of(&progress.records_lost);
+            all.segments_set_aside += of(&progress.segments_set_aside);
+            all.checkpoints += of(&progress.checkpoints_damaged);
+            all.series_lost += of(&progress.checkpoint_series_lost);
+            all.pages += of(&progress.pages_damaged);
+        }
+        all
     }
 
     /// Log records that this start found damaged and lost, over all shards.
     pub fn log_records_lost(&self) -> u64 {
-        let lost = |s: &ShardHandle| s.progress.records_lost.load(Ordering::Relaxed);
-        self.shards.iter().map(lost).sum()
+        self.start_damage().records_lost
     }
 
     /// Number of shards; fixed for the life of the directory.

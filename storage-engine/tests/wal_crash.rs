@@ -115,27 +115,85 @@ fn a_power_cut_during_recovery_loses_nothing_either() {
 }
 
 #[test]
-fn after_a_failed_sync_nothing_is_written_any_more() {
-    for operation in 1..=script_operations() {
-        let mut log = faulty_log(Some((operation, Fault::Error(libc::EIO))));
-        let (acknowledged, tried) = script(&mut log, 0);
-        if acknowledged == 2 * COMMITS {
-            continue;
+fn after_any_error_the_log_goes_on_in_a_new_segment() {
+    for ack in [AckMode::Durable, AckMode::Fast] {
+        for operation in 1..=script_operations() {
+            let what = format!("{ack:?}, error at operation {operation}");
+            let mut log = Log::new(ack, 2_048);
+            let at = log.disk.operations() + operation;
+            log.disk.fail_at(at, Fault::Error(libc::EIO));
+            let (acknowledged, tried) = script(&mut log, 0);
+            if log.writer().error().is_none() {
+                let synced = log.writer().sync().now_or_never().unwrap();
+                if synced.is_ok() {
+                    // A courtesy had failed, or nothing.
+                    continue;
+                }
+            }
+            let error = log.writer().error().cloned().unwrap();
+            assert!(matches!(error, WalError::Failed { .. }), "{error}");
+            assert_eq!(log.commit(&[tried]), Err(error), "{what}: taken");
+            let before = log.disk.operations();
+            assert!(log.writer().try_reopen().now_or_never().unwrap(), "{what}");
+            let after = log.disk.operations();
+            // All that was acknowledged is durable now, in fast mode too.
+            let found = read(&log.disk.crash(CrashImage::SyncedOnly));
+            assert!(
+                found.samples.is_superset(&appended(0..acknowledged)),
+                "{what}"
+            );
+            let end = script(&mut log, 100).0;
+            log.close();
+            let found = read(&log.disk.crash(CrashImage::SyncedOnly));
+            let wanted: std::collections::BTreeSet<u64> =
+                (0..acknowledged).chain(100..end).collect();
+            assert!(found.samples.is_superset(&wanted), "{what}: lost");
+            assert_eq!(found.replayed.records_lost, 0, "{what}");
+            reopening_fails_at_each_of(ack, operation, after - before);
         }
-        let operations = log.disk.operations();
-        let error = log.commit(&[tried]).unwrap_err();
-        assert!(matches!(error, WalError::Failed { .. }), "{error}");
-        assert!(!log.writer().try_reopen().now_or_never().unwrap());
-        assert_eq!(log.disk.operations(), operations, "touched the disk again");
-        let found = read(&log.disk.crash(CrashImage::SyncedOnly));
-        assert!(
-            found.samples.is_superset(&appended(0..acknowledged)),
-            "operation {operation}"
-        );
-        assert!(
-            found.samples.is_subset(&appended(0..tried)),
-            "operation {operation}"
-        );
+    }
+}
+
+/// The power fails, or the disk does once more, while the log is written anew after an error at `operation`.
+fn reopening_fails_at_each_of(ack: AckMode, operation: u64, steps: u64) {
+    for step in 1..=steps {
+        for fault in [
+            Fault::Crash,
+            Fault::Error(libc::EIO),
+            Fault::Error(libc::ENOSPC),
+        ] {
+            let what = format!("{ack:?}, operation {operation}, then {fault:?} at {step}");
+            let mut log = Log::new(ack, 2_048);
+            let at = log.disk.operations() + operation;
+            log.disk.fail_at(at, Fault::Error(libc::EIO));
+            let (acknowledged, tried) = script(&mut log, 0);
+            let _ = log.writer().sync().now_or_never().unwrap();
+            log.disk.fail_at(log.disk.operations() + step, fault);
+            let reopened = log.writer().try_reopen().now_or_never().unwrap();
+            if fault == Fault::Crash {
+                assert!(!reopened, "{what}");
+                if ack == AckMode::Durable {
+                    for image in IMAGES {
+                        check_survivor(&log.disk.crash(image), acknowledged, tried, &what);
+                    }
+                }
+                // The process alone dies: what the kernel has is read, whichever segment has it.
+                let found = read(&log.disk.crash(CrashImage::Everything));
+                assert!(
+                    found.samples.is_superset(&appended(0..acknowledged)),
+                    "{what}"
+                );
+                continue;
+            }
+            let again = reopened || log.writer().try_reopen().now_or_never().unwrap();
+            assert!(again, "{what}: not reopened");
+            log.commit(&[200]).unwrap();
+            log.close();
+            let found = read(&log.disk.crash(CrashImage::SyncedOnly));
+            let wanted: std::collections::BTreeSet<u64> = (0..acknowledged).chain([200]).collect();
+            assert!(found.samples.is_superset(&wanted), "{what}: lost");
+            assert_eq!(found.replayed.records_lost, 0, "{what}");
+        }
     }
 }
 

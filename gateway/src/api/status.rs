@@ -9,6 +9,7 @@ use crate::services::WriteCounters;
 use crate::worker::Worker;
 use std::rc::Rc;
 use storage_engine::shard::{Cardinality, ShardStats};
+use storage_engine::store::StartDamage;
 
 /// The version of Prometheus whose API and language we speak; clients switch features on it.
 pub const PROMETHEUS_VERSION: &str = "3.14.0";
@@ -98,12 +99,13 @@ pub fn runtime_info(worker: &Worker) -> Result<ApiData, ApiError> {
     Ok(ApiData::json(info.to_string()))
 }
 
-/// `status/walreplay`: answers while the log is being replayed.
+/// `status/walreplay`: answers while the log is being replayed. Numbers of segments, as in Prometheus; those of several shards are added up, so
+/// that `current` still goes from `min` to `max`.
 pub fn wal_replay(worker: &Worker) -> Result<ApiData, ApiError> {
     let progress = worker.services.store.replay_progress();
     Ok(ApiData::json(format!(
-        "{{\"min\":0,\"max\":{},\"current\":{}}}",
-        progress.bytes_total, progress.bytes_done
+        "{{\"min\":{},\"max\":{},\"current\":{}}}",
+        progress.segment_min, progress.segment_max, progress.segment_current
     )))
 }
 
@@ -263,12 +265,36 @@ pub fn metrics(worker: &Worker, request: &Request) -> Response {
         "Total number of WAL corruptions.",
         worker.services.store.log_records_lost() as f64,
     );
+    write_damage(&mut page, worker.services.store.start_damage());
     worker.services.queries.write(&mut page);
     worker.http.write(&mut page);
     write_receiver(&mut page, &worker.services.writes);
     super::targets::write_metrics(&mut page, &worker.services.scrape);
     write_process_metrics(&mut page, start_time_ms(worker) as f64 / 1000.0);
     content(200, metrics_type(request), page.finish())
+}
+
+fn write_damage(page: &mut Exposition, damage: StartDamage) {
+    page.one_counter(
+        "prometheus_tsdb_mmap_chunk_corruptions_total",
+        "Total number of memory-mapped chunk corruptions.",
+        damage.pages as f64,
+    );
+    page.one_counter(
+        "ferula_tsdb_wal_segments_set_aside_total",
+        "Segments of the write-ahead log without a usable record that this start has set aside (*.cut).",
+        damage.segments_set_aside as f64,
+    );
+    page.one_counter(
+        "ferula_tsdb_checkpoints_damaged_total",
+        "Checkpoints that this start has found damaged.",
+        damage.checkpoints as f64,
+    );
+    page.one_counter(
+        "ferula_tsdb_checkpoint_series_lost_total",
+        "Series that this start has lost with damaged checkpoints.",
+        damage.series_lost as f64,
+    );
 }
 
 fn write_storage(page: &mut Exposition, stats: &[ShardStats]) {

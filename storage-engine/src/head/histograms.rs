@@ -64,6 +64,33 @@ impl Histograms {
         out.extend(rest.cloned());
     }
 
+    /// Puts back a sample as it was. `false`, with nothing changed, if it is not newer than what the series has.
+    pub(super) fn restore(&mut self, index: u32, sample: Sample) -> bool {
+        let list = self.series.entry(index).or_default();
+        if list.last().is_some_and(|(last, _)| *last >= sample.0) {
+            return false;
+        }
+        let before = list.capacity();
+        let bytes = sample_bytes(&sample.1);
+        list.push(sample);
+        let grown = (list.capacity() - before) * size_of::<Sample>();
+        self.samples += 1;
+        self.sample_bytes += (bytes + grown) as u64;
+        true
+    }
+
+    /// Slots of the series that have any, ascending.
+    pub(super) fn slots(&self) -> Vec<u32> {
+        let mut slots: Vec<u32> = self.series.keys().copied().collect();
+        slots.sort_unstable();
+        slots
+    }
+
+    /// All samples of a series, oldest first.
+    pub(super) fn all(&self, index: u32) -> &[Sample] {
+        self.series.get(&index).map_or(&[], Vec::as_slice)
+    }
+
     /// Forgets the samples of a series before `before`; returns how many. [`TimestampMs::MAX`] forgets all.
     pub(super) fn truncate(&mut self, index: u32, before: TimestampMs) -> u64 {
         let Some(list) = self.series.get_mut(&index) else {

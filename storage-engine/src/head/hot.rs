@@ -5,6 +5,10 @@
 //! (format in [`super::bits`]); from then on whole words go to the newest segment and the rest waits in `word`.
 //! Not here: which samples are let in beyond the order of time (the shard), reading (the head).
 
+mod image;
+
+pub(crate) use image::{NewestKind, OpenImage, SeriesImage, StreamImage};
+
 use super::bits::{CHUNK_BYTES_MAX, CHUNK_SEGMENTS_CUT, DOD_BITS};
 use super::sealed::ChunkRef;
 use super::slab::{SEGMENT_DATA_WORDS, Slab};

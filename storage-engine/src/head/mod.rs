@@ -12,6 +12,7 @@
 pub(crate) mod bits;
 mod histograms;
 pub(crate) mod hot;
+mod image;
 pub(crate) mod out_of_order;
 mod page;
 mod read;
@@ -27,6 +28,7 @@ use hot::{Appended, Hot};
 use out_of_order::OutOfOrder;
 use sealed::Sealed;
 use slab::Slab;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 pub(crate) use truncate::SlotAfter;
 
@@ -141,6 +143,8 @@ pub(crate) struct Head {
     deleted: Tombstones,
     /// In-order samples before this have been truncated and are not read, even where their chunk is still here.
     truncated_before: TimestampMs,
+    /// Pages of sealed chunks that are in files, with the number of the file's first page.
+    page_files: BTreeMap<u64, u64>,
     samples: u64,
     open_chunks: u64,
     time_min: Option<TimestampMs>,
@@ -158,6 +162,7 @@ impl Default for Head {
             out_of_order: OutOfOrder::default(),
             deleted: Tombstones::default(),
             truncated_before: TimestampMs::MIN,
+            page_files: BTreeMap::new(),
             samples: 0,
             open_chunks: 0,
             time_min: None,

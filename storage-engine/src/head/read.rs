@@ -12,6 +12,10 @@ use crate::tombstones::{remove_deleted, remove_deleted_histograms};
 use std::ops::Range;
 use std::sync::Arc;
 
+/// For the warnings of a query that damage has taken samples from.
+const DAMAGED_CHUNKS: &str =
+    "samples of the head are missing: chunks in a checkpoint's files are damaged";
+
 impl Head {
     /// Has the series any native histograms, in order or late?
     pub(crate) fn has_histograms(&self, index: u32) -> bool {
@@ -111,8 +115,14 @@ impl Head {
             newer_than = chunk.first_ts.saturating_sub(1);
             if chunk.first_ts <= range.max {
                 wanted.push(at);
+                if chunk.is_damaged() {
+                    notes.note_damage(DAMAGED_CHUNKS.to_owned());
+                }
             }
             at = chunk.previous;
+        }
+        if self.sealed.is_lost(at) {
+            notes.note_damage(DAMAGED_CHUNKS.to_owned());
         }
         for &at in wanted.iter().rev() {
             if let Some(chunk) = self.sealed.get(at) {

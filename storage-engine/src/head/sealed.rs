@@ -36,7 +36,7 @@ const _: () = assert!(PAGE_BYTES == 4 << UNIT_BITS);
 
 /// Where a sealed chunk begins: page number and place in the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ChunkRef(pub(super) u32);
+pub(crate) struct ChunkRef(pub(crate) u32);
 
 impl ChunkRef {
     /// No chunk. No chunk is as small as the last unit of a page, so no chunk is there.
@@ -61,6 +61,8 @@ enum Body<'a> {
     Stream(&'a [u8]),
     Packed(&'a [u8]),
     Regular(f64),
+    /// It is not what was written; only the header is.
+    Damaged,
 }
 
 impl Chunk<'_> {
@@ -74,7 +76,13 @@ impl Chunk<'_> {
         match self.body {
             Body::Stream(bytes) | Body::Packed(bytes) => bytes.len(),
             Body::Regular(_) => size_of::<f64>(),
+            Body::Damaged => 0,
         }
+    }
+
+    /// Are its samples lost?
+    pub(crate) fn is_damaged(&self) -> bool {
+        matches!(self.body, Body::Damaged)
     }
 
     /// Appends the samples in `range` to `out`.
@@ -91,6 +99,7 @@ impl Chunk<'_> {
                 let delta = u64::from(self.span) / gaps;
                 bits::decode_regular(self.first_ts, delta, value, self.count, range, out);
             }
+            Body::Damaged => {}
         }
     }
 }
@@ -121,6 +130,8 @@ pub(crate) enum PageBytes {
     Heap(Vec<u8>),
     /// A part of a mapped file.
     Mapped(Arc<FileBytes>, Range<usize>),
+    /// In memory, with parts that are not what was written.
+    Damaged(Vec<u8>, Vec<Range<usize>>),
     /// Nowhere any more: all its chunks are older than what is kept.
     Freed,
 }
@@ -129,7 +140,7 @@ impl PageBytes {
     #[inline(always)]
     fn get(&self) -> &[u8] {
         match self {
-            PageBytes::Heap(bytes) => bytes,
+            PageBytes::Heap(bytes) | PageBytes::Damaged(bytes, _) => bytes,
             PageBytes::Mapped(file, range) => file.get(range.clone()).unwrap_or_default(),
             PageBytes::Freed => &[],
         }
@@ -137,15 +148,20 @@ impl PageBytes {
 
     fn heap_bytes(&self) -> usize {
         match self {
-            PageBytes::Heap(bytes) => bytes.capacity(),
+            PageBytes::Heap(bytes) | PageBytes::Damaged(bytes, _) => bytes.capacity(),
             PageBytes::Mapped(..) | PageBytes::Freed => 0,
         }
+    }
+
+    /// Is its true copy in a file?
+    fn is_in_file(&self) -> bool {
+        matches!(self, PageBytes::Mapped(..) | PageBytes::Damaged(..))
     }
 
     fn mapped_bytes(&self) -> usize {
         match self {
             PageBytes::Mapped(_, range) => range.len(),
-            PageBytes::Heap(_) | PageBytes::Freed => 0,
+            PageBytes::Heap(_) | PageBytes::Damaged(..) | PageBytes::Freed => 0,
         }
     }
 }
@@ -153,6 +169,19 @@ impl PageBytes {
 struct Page {
     bytes: PageBytes,
     facts: PageFacts,
+}
+
+impl Page {
+    /// Is anything in a part of the page not what was written?
+    #[inline(always)]
+    fn is_damaged(&self, part: Range<usize>) -> bool {
+        match &self.bytes {
+            PageBytes::Damaged(_, damage) => damage
+                .iter()
+                .any(|d| d.start < part.end && part.start < d.end),
+            _ => false,
+        }
+    }
 }
 
 /// A page as a checkpoint sees it.
@@ -289,6 +318,11 @@ impl Sealed {
         self.pages.get(index as usize)
     }
 
+    /// Does the reference mean a chunk that should be here and cannot be read?
+    pub(super) fn is_lost(&self, at: ChunkRef) -> bool {
+        self.is_live(at) && self.get(at).is_none()
+    }
+
     /// Does the reference mean a chunk that is still here?
     pub(super) fn is_live(&self, at: ChunkRef) -> bool {
         at != ChunkRef::NONE
@@ -297,19 +331,27 @@ impl Sealed {
                 .is_some_and(|page| !matches!(page.bytes, PageBytes::Freed))
     }
 
-    /// The chunk at `at`; `None` for [`ChunkRef::NONE`] and for a chunk that was freed.
+    /// The chunk at `at`; `None` for [`ChunkRef::NONE`], for a chunk that was freed, and for one whose header is damaged.
     #[inline]
     pub(crate) fn get(&self, at: ChunkRef) -> Option<Chunk<'_>> {
         if at == ChunkRef::NONE {
             return None;
         }
         let unit = at.0 & ((1 << UNIT_BITS) - 1);
-        let rest = self.page_of(at)?.bytes.get().get(unit as usize * 4..)?;
+        let page = self.page_of(at)?;
+        let rest = page.bytes.get().get(unit as usize * 4..)?;
         let (header, rest) = rest.split_first_chunk::<HEADER_BYTES>()?;
+        let start = unit as usize * 4;
+        if page.is_damaged(start..start + HEADER_BYTES) {
+            return None;
+        }
         let [p0, p1, p2, p3, s0, s1, s2, s3, t @ .., l0, l1, n0, n1] = *header;
         let length = u16::from_le_bytes([l0, l1]);
         let bytes = usize::from(length & !PACKED);
-        let body = if length == 0 {
+        let body_bytes = if length == 0 { 8 } else { bytes };
+        let body = if page.is_damaged(start..start + HEADER_BYTES + body_bytes) {
+            Body::Damaged
+        } else if length == 0 {
             Body::Regular(f64::from_le_bytes(*rest.first_chunk::<8>()?))
         } else if length & PACKED != 0 {
             Body::Packed(rest.get(..bytes)?)
@@ -326,7 +368,6 @@ impl Sealed {
     }
 
     /// Pages that are still here, oldest first.
-    #[cfg_attr(not(test), allow(dead_code, reason = "for checkpoints"))]
     pub(crate) fn pages(&self) -> impl Iterator<Item = PageView<'_>> {
         let last = self.next_sequence().wrapping_sub(1);
         self.pages
@@ -337,14 +378,13 @@ impl Sealed {
                 sequence,
                 bytes: page.bytes.get(),
                 facts: page.facts,
-                mapped: matches!(page.bytes, PageBytes::Mapped(..)),
-                full: sequence != last || matches!(page.bytes, PageBytes::Mapped(..)),
+                mapped: page.bytes.is_in_file(),
+                full: sequence != last || page.bytes.is_in_file(),
             })
     }
 
     /// Puts a part of a mapped file in the place of a full page on the heap, whose bytes it repeats. `false`, with
     /// nothing changed, if there is no such page (any more).
-    #[cfg_attr(not(test), allow(dead_code, reason = "for checkpoints"))]
     pub(crate) fn replace(
         &mut self,
         sequence: u64,
@@ -372,7 +412,6 @@ impl Sealed {
 
     /// Brings back a page at start, in ascending order of number; pages left out count as freed. `false` if the number
     /// is not above all others or too far from the first.
-    #[cfg_attr(not(test), allow(dead_code, reason = "for checkpoints"))]
     pub(crate) fn restore(&mut self, sequence: u64, bytes: PageBytes, facts: PageFacts) -> bool {
         if self.pages.is_empty() {
             self.first = self.first.max(sequence);

@@ -109,34 +109,77 @@ impl Identity {
             names.push(name);
             values.push(value);
         }
-        let schema = match self.schema_of.get(names.as_slice()) {
-            Some(&schema) => schema,
-            None => {
-                let schema = self.schemas.len() as u32;
-                // Two copies of the names, and an entry with two pointers in each of vector and table.
-                self.schema_bytes += names.len() as u64 * 8 + 64;
-                self.schemas.push(names.as_slice().into());
-                self.schema_of.insert(names.as_slice().into(), schema);
-                schema
-            }
-        };
+        let schema = self.schema_of(&names);
         self.scratch = names;
-        let mut entry = std::mem::take(&mut self.entry);
-        entry.clear();
-        put_uvarint(&mut entry, schema);
-        for value in values {
-            put_uvarint(&mut entry, value);
+        self.encode_entry(schema, &values);
+        self.enter(slot, self.hash(canonical));
+        true
+    }
+
+    /// As [`Self::insert`], for labels given as symbols of this table, with their canonical bytes. `Err`, with nothing changed, says which
+    /// slot has the same labels.
+    pub(super) fn insert_symbols(
+        &mut self,
+        slot: u32,
+        schema: u32,
+        values: &[u32],
+        canonical: &[u8],
+    ) -> Result<(), u32> {
+        self.encode_entry(schema, values);
+        let hash = self.hash(canonical);
+        let same = self.table.find(spread(hash), |e| {
+            e.hash == hash && self.entry_bytes(e.slot) == Some(&self.entry)
+        });
+        if let Some(same) = same {
+            return Err(same.slot);
         }
+        self.enter(slot, hash);
+        Ok(())
+    }
+
+    /// Makes room for this many more series.
+    pub(super) fn reserve(&mut self, series: usize) {
+        self.table.reserve(series, |e| spread(e.hash));
+        self.starts.reserve(series);
+    }
+
+    /// The symbol of a text, new if need be; `None` when the symbols are full.
+    pub(super) fn intern(&mut self, text: &str) -> Option<u32> {
+        self.symbols.intern(text)
+    }
+
+    /// The schema of label names, new if need be.
+    pub(super) fn schema_of(&mut self, names: &[u32]) -> u32 {
+        if let Some(&schema) = self.schema_of.get(names) {
+            return schema;
+        }
+        let schema = self.schemas.len() as u32;
+        // Two copies of the names, and an entry with two pointers in each of vector and table.
+        self.schema_bytes += names.len() as u64 * 8 + 64;
+        self.schemas.push(names.into());
+        self.schema_of.insert(names.into(), schema);
+        schema
+    }
+
+    fn encode_entry(&mut self, schema: u32, values: &[u32]) {
+        self.entry.clear();
+        put_uvarint(&mut self.entry, schema);
+        for value in values {
+            put_uvarint(&mut self.entry, *value);
+        }
+    }
+
+    /// Gives a vacant slot the encoded entry.
+    fn enter(&mut self, slot: u32, hash: u32) {
+        let entry = std::mem::take(&mut self.entry);
         let start = self.put_entry(slot, &entry);
         self.entry = entry;
         if self.starts.len() <= slot as usize {
             self.starts.resize(slot as usize + 1, VACANT);
         }
         self.starts[slot as usize] = start;
-        let hash = self.hash(canonical);
         self.table
             .insert_unique(spread(hash), Entry { slot, hash }, |e| spread(e.hash));
-        true
     }
 
     /// Puts an entry into the block of its slot, returns where.
@@ -314,7 +357,7 @@ impl Values<'_> {
     }
 }
 
-fn put_uvarint(out: &mut Vec<u8>, mut value: u32) {
+pub(super) fn put_uvarint(out: &mut Vec<u8>, mut value: u32) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;

@@ -6,11 +6,13 @@
 //!
 //! Promise: two series never share a label set; a matcher sees a missing label as the empty string. Not here: samples.
 
+mod group;
 pub(crate) mod identity;
 pub(crate) mod postings;
 pub(crate) mod select;
 pub(crate) mod symbols;
 
+pub(crate) use group::{GroupInsert, GroupLabels};
 pub(crate) use identity::Identity;
 pub(crate) use postings::Postings;
 
@@ -49,6 +51,11 @@ impl Index {
             .for_each_pair(slot, |name, value| postings.add(name, value, slot));
         postings.add_to_all(slot);
         true
+    }
+
+    /// Makes room for this many more series.
+    pub(crate) fn reserve(&mut self, series: usize) {
+        self.identity.reserve(series);
     }
 
     /// Takes the series in `slot` out; its strings stay. Nothing happens for a vacant slot.

@@ -5,6 +5,7 @@
 //! is gone. Counts and bytes are kept as lists change, so asking is cheap.
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use roaring::RoaringBitmap;
 
 /// Slots that a sorted vector holds before it becomes a bitmap.
@@ -71,6 +72,22 @@ impl List {
                     }
                 }
             }
+        }
+    }
+
+    /// Adds ascending slots.
+    fn add_many(&mut self, more: &[u32]) {
+        if let List::Many(many) = self {
+            // Those above all others, the common case, need no search.
+            if many.slots.append(more.iter().copied()).is_err() {
+                many.slots.extend(more.iter().copied());
+            }
+            many.len = many.slots.len() as u32;
+            many.measure();
+            return;
+        }
+        for slot in more {
+            self.add(*slot);
         }
     }
 
@@ -211,6 +228,24 @@ impl Postings {
                 self.pairs += 1;
             }
         }
+    }
+
+    /// Adds ascending slots to one list.
+    pub(super) fn add_many(&mut self, name: u32, value: u32, slots: &[u32]) {
+        let Some(first) = slots.first() else {
+            return;
+        };
+        let values = self.names.entry(name).or_default();
+        let list = match values.entry(value) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                self.pairs += 1;
+                entry.insert(List::One(*first))
+            }
+        };
+        let before = list.heap_bytes() as u64;
+        list.add_many(slots);
+        self.list_bytes = self.list_bytes - before + list.heap_bytes() as u64;
     }
 
     pub(super) fn remove(&mut self, name: u32, value: u32, slot: u32) {

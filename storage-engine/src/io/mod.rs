@@ -10,6 +10,7 @@ mod dma;
 mod file_bytes;
 mod manifest_file;
 mod read_only;
+mod reserve;
 mod simulated;
 mod standard;
 
@@ -19,6 +20,7 @@ pub use dma::DmaDisk;
 pub use file_bytes::FileBytes;
 pub use manifest_file::write_atomically;
 pub use read_only::ReadOnlyDisk;
+pub use reserve::{give_up_reserve, has_reserve, make_reserve};
 pub use simulated::{CrashImage, DiskHook, Fault, Operation, SimulatedDisk, Verdict, WriteNote};
 pub use standard::{StandardDisk, random_bytes};
 

@@ -52,10 +52,7 @@ pub(super) async fn run_log<D: LogDisk, S: LogSource>(
         }
         if due.is_none() {
             due = match writer.error() {
-                Some(WalError::Full { .. }) => {
-                    Some(now + WAL_FULL_RETRY_NANOS.min(sync_interval_nanos))
-                }
-                Some(_) => None,
+                Some(_) => Some(now + WAL_FULL_RETRY_NANOS.min(sync_interval_nanos)),
                 None if writer.needs_mark() => Some(now + sync_interval_nanos),
                 None => None,
             };
@@ -98,7 +95,12 @@ async fn maintain<D: LogDisk>(writer: &mut WalWriter<D>, mailbox: &Mailbox, idle
                 mailbox.report(LogReport::Reopened);
             }
         }
-        Some(_) => {}
+        Some(_) => {
+            if writer.try_reopen().await {
+                tracing::info!("the log goes on in a new segment; appends are taken");
+                mailbox.report(LogReport::Reopened);
+            }
+        }
         None => {
             if let Err(error) = writer.sync().await {
                 tracing::error!(%error, "the log failed; appends are refused");

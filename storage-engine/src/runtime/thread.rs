@@ -6,16 +6,18 @@
 use super::drive::PublishedStats;
 use super::mailbox::Mailbox;
 use super::{glommio_shell, tokio_shell};
+use crate::checkpoint::{CheckpointPlace, RestoreTarget, load_checkpoint};
 use crate::io::{Disk, StandardDisk};
 use crate::model::{SeriesRef, TimestampMs};
 use crate::shard::{Shard, ShardConfig};
 use crate::wal::format::{PayloadError, RecordKind};
 use crate::wal::histograms::LoggedHistogram;
 use crate::wal::tombstones::decode_tombstones;
-use crate::wal::{LogPosition, ReplayProgress, ReplayTarget, Replayed, WalOptions, replay};
+use crate::wal::{LogPosition, ReplayProgress, ReplayTarget, Replayed, WalOptions, replay_behind};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 
 /// How far a store's start is.
@@ -98,7 +100,13 @@ impl ReplayTarget for IntoShard<'_> {
     }
 }
 
-/// Fills an empty shard from its log.
+impl RestoreTarget for IntoShard<'_> {
+    fn shard(&mut self) -> &mut Shard {
+        self.shard
+    }
+}
+
+/// Fills an empty shard from its newest checkpoint and the log behind that.
 pub(crate) fn replay_shard(
     disk: &dyn Disk,
     wal: &WalOptions,
@@ -111,7 +119,29 @@ pub(crate) fn replay_shard(
         disk.sync_dir(parent)?;
     }
     let mut target = IntoShard { shard, unknown: 0 };
-    let replayed = replay(disk, &wal.place, &mut target, progress).map_err(io::Error::other)?;
+    let place = CheckpointPlace::beside(&wal.place);
+    let loaded = load_checkpoint(disk, &place, &mut target).map_err(io::Error::other)?;
+    let covered = match &loaded {
+        None => 0,
+        Some(loaded) => {
+            let note = |counter: &AtomicU64, count| counter.store(count, Ordering::Relaxed);
+            note(&progress.checkpoints_damaged, loaded.damaged);
+            note(&progress.checkpoint_series_lost, loaded.series_lost);
+            note(&progress.pages_damaged, loaded.pages_damaged);
+            tracing::info!(
+                shard = wal.place.shard,
+                record = loaded.lsn,
+                series = loaded.series,
+                bytes = loaded.bytes,
+                series_lost = loaded.series_lost,
+                pages_damaged = loaded.pages_damaged,
+                "checkpoint loaded"
+            );
+            loaded.lsn
+        }
+    };
+    let replayed = replay_behind(disk, &wal.place, covered, &mut target, progress)
+        .map_err(io::Error::other)?;
     let unknown = target.unknown;
     if unknown > 0 {
         tracing::error!(
@@ -120,6 +150,7 @@ pub(crate) fn replay_shard(
             "samples of series whose definition is lost"
         );
     }
+    shard.note_start(loaded.map_or(0, |loaded| loaded.bytes), replayed.bytes);
     shard.replay_finish(replayed.position.next_lsn - 1);
     tracing::info!(
         shard = wal.place.shard,

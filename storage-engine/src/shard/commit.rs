@@ -158,6 +158,20 @@ impl Commits {
         }
     }
 
+    /// Answers a request that is no append when the log has taken all that is in memory now; at once if it has failed.
+    pub(super) fn answer_when_logged(&mut self, request: u64, actions: &mut Vec<Action>) {
+        match &self.failure {
+            Some(error) => actions.push(Action::Reply {
+                request,
+                result: Err(AppendError::Log(error.clone())),
+            }),
+            None => {
+                let outcome = AppendOutcome::default();
+                self.add_waiter(request, outcome, Reliance::Earlier, actions);
+            }
+        }
+    }
+
     /// The log has answered.
     pub(super) fn on_done(
         &mut self,

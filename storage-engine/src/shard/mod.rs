@@ -14,6 +14,7 @@ mod append;
 mod commit;
 mod delete;
 mod head_reader;
+mod image;
 #[cfg(test)]
 mod model_tests;
 mod out_of_order;
@@ -194,6 +195,10 @@ pub struct Shard {
     slots: Slots,
     /// Least generation of the series that are created from now on.
     generation: u32,
+    /// Bytes of log that the replay has read, and bytes logged since, up to the last checkpoint.
+    log_bytes_replayed: u64,
+    log_bytes_covered: u64,
+    checkpoint_bytes: u64,
     /// In-order samples before this are out of bounds: a block takes their place.
     sealed_from: TimestampMs,
     stopping: bool,
@@ -220,6 +225,9 @@ impl Shard {
             truncated_last: false,
             slots: Slots::default(),
             generation: 1,
+            log_bytes_replayed: 0,
+            log_bytes_covered: 0,
+            checkpoint_bytes: 0,
             sealed_from: TimestampMs::MIN,
             stopping: false,
             counters: stats::Counters::default(),

@@ -82,10 +82,9 @@ impl Shard {
 
     /// Takes a series out whose labels came back in another slot. It was removed because it had no sample left that is
     /// not in a block, so nothing in the log is lost with it.
-    fn supersede(&mut self, slot: u32) {
+    pub(super) fn supersede(&mut self, slot: u32) {
         self.data.index.remove(slot);
-        let generation = self.data.head.vacate(slot);
-        self.slots.free(slot, generation, Mentions::Commit(0));
+        self.data.head.vacate(slot);
     }
 
     /// Brings back the samples of one record. The columns have one length; what is beyond the shortest is ignored.
@@ -154,6 +153,12 @@ impl Shard {
     /// Ends the replay: `last_lsn` is the number of the log's last record, or of the last one that a checkpoint covers (0 for an empty log).
     pub fn replay_finish(&mut self, last_lsn: u64) {
         self.commits.start_after(last_lsn);
+        // The log may name slots without a series, until a checkpoint covers it.
+        for slot in 0..self.slots.next() {
+            if self.data.head.reference(slot).generation == 0 {
+                self.slots.free(slot, 0, Mentions::Record(last_lsn));
+            }
+        }
     }
 
     /// Notes that the log knows this slot; `false` if it lies beyond the limit of series and is not believed.

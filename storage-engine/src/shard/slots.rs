@@ -33,6 +33,11 @@ impl Slots {
         self.next = self.next.max(slot.saturating_add(1));
     }
 
+    /// Above every slot that the log has ever named.
+    pub(super) fn next(&self) -> u32 {
+        self.next
+    }
+
     /// A slot for a new series and the least generation that it may have; `None` when all numbers are used up. It
     /// stays free until [`Self::take`].
     pub(super) fn peek(&self) -> Option<(u32, u32)> {

@@ -1,6 +1,7 @@
 //! Numbers about a shard: counters for the self metrics, sizes, and cardinality for the status page.
 
 use super::{Data, Shard};
+use crate::limits::CHECKPOINT_LOG_BYTES;
 use crate::model::{METRIC_NAME, TimestampMs};
 use crate::shard_api::RejectReason;
 use hashbrown::{HashMap, HashSet};
@@ -57,6 +58,10 @@ pub struct ShardStats {
     pub logged_bytes: u64,
     /// Bytes of log that wait for the commit in flight.
     pub pending_bytes: u64,
+    /// Bytes of log that a restart would read: behind the last checkpoint.
+    pub log_bytes_behind_checkpoint: u64,
+    /// Bytes of the last checkpoint; 0 without one.
+    pub checkpoint_bytes: u64,
     /// The log has failed and was not reopened.
     pub log_failed: bool,
     /// Query tasks that wait for their turn.
@@ -95,6 +100,13 @@ pub struct ShardStats {
     pub slots_waiting: u64,
     /// Slots of removed series that the next new series get.
     pub slots_reusable: u64,
+}
+
+impl ShardStats {
+    /// Is there so much log that the next checkpoint should be taken? A restart then reads about as much log as checkpoint.
+    pub fn is_checkpoint_due(&self) -> bool {
+        self.log_bytes_behind_checkpoint >= CHECKPOINT_LOG_BYTES.max(self.checkpoint_bytes)
+    }
 }
 
 /// What a shard counts as it goes.
@@ -168,6 +180,8 @@ impl Shard {
             commits,
             logged_bytes,
             pending_bytes: self.commits.pending_bytes(),
+            log_bytes_behind_checkpoint: self.log_bytes_behind_checkpoint(),
+            checkpoint_bytes: self.checkpoint_bytes,
             log_failed: self.commits.failure().is_some(),
             tasks: self.tasks.len() as u64,
             task_slices: c.task_slices,

@@ -71,7 +71,8 @@ impl RecordKind {
         *found.expect("BUG: every record kind is in the table")
     }
 
-    fn code(self) -> u8 {
+    /// Its number on disk.
+    pub(crate) fn code(self) -> u8 {
         self.entry().1
     }
 
@@ -80,7 +81,8 @@ impl RecordKind {
         self.entry().2
     }
 
-    fn from_code(code: u8) -> Option<RecordKind> {
+    /// The kind of a number.
+    pub(crate) fn from_code(code: u8) -> Option<RecordKind> {
         let found = KINDS.iter().find(|(_, of_kind, _)| *of_kind == code);
         found.map(|(kind, _, _)| *kind)
     }
@@ -209,6 +211,22 @@ pub fn encoded_record_bytes(bytes: &[u8]) -> Option<usize> {
     let payload_bytes = u32_at(header, AT_PAYLOAD_BYTES) as usize;
     let record_bytes = RECORD_HEADER_BYTES + payload_bytes.next_multiple_of(RECORD_ALIGNMENT);
     (record_bytes <= bytes.len()).then_some(record_bytes)
+}
+
+/// Kind and payload of each of the encoded (not yet stamped) records that `bytes` is made of.
+pub(crate) fn split_encoded_records(bytes: &[u8]) -> impl Iterator<Item = (RecordKind, &[u8])> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let record_bytes = encoded_record_bytes(rest).expect("BUG: whole encoded records");
+        let (record, behind) = rest.split_at(record_bytes);
+        rest = behind;
+        let kind = RecordKind::from_code(record[AT_KIND]).expect("BUG: an encoded kind");
+        let end = RECORD_HEADER_BYTES + u32_at(record, AT_PAYLOAD_BYTES) as usize;
+        Some((kind, &record[RECORD_HEADER_BYTES..end]))
+    })
 }
 
 /// The place and number that a writer gives a record.

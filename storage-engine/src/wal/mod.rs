@@ -11,6 +11,7 @@ mod segment;
 pub mod tombstones;
 mod writer;
 
+pub(crate) use replay::RecordDecoder;
 pub use replay::{
     Damage, ReplayError, ReplayProgress, ReplayTarget, Replayed, replay, replay_behind,
 };

@@ -61,6 +61,20 @@ pub struct ReplayProgress {
     pub bytes_done: AtomicU64,
     /// Records lost to damage.
     pub records_lost: AtomicU64,
+    /// Segments without a usable record that were set aside.
+    pub segments_set_aside: AtomicU64,
+    /// Number of the first segment; 0 until the segments are known, and without any.
+    pub segment_min: AtomicU64,
+    /// Number of the last segment.
+    pub segment_max: AtomicU64,
+    /// Number of the segment that is being read for the last time.
+    pub segment_current: AtomicU64,
+    /// Checkpoints that were damaged and not used.
+    pub checkpoints_damaged: AtomicU64,
+    /// Series that are lost with sections of a damaged checkpoint.
+    pub checkpoint_series_lost: AtomicU64,
+    /// Pages of sealed chunks that are damaged, wholly or in part.
+    pub pages_damaged: AtomicU64,
 }
 
 /// Records that are gone although they had been durable.
@@ -83,6 +97,8 @@ pub struct Replayed {
     pub position: LogPosition,
     /// Samples given to the target.
     pub samples: u64,
+    /// Bytes of the records that were read.
+    pub bytes: u64,
     /// Records lost to damage.
     pub records_lost: u64,
     /// Sound records that were cut off behind a hole in what had not become durable.
@@ -146,17 +162,18 @@ const DATA_KINDS: [RecordKind; 7] = [
     RecordKind::Starts,
 ];
 
-/// Takes payloads apart; keeps its columns for the next.
+/// Takes the payloads of records apart; keeps its columns for the next.
 #[derive(Default)]
-struct Decoder {
+pub(crate) struct RecordDecoder {
     columns: DecodedSamples,
     histograms: Vec<LoggedHistogram>,
     /// Samples decoded so far.
     samples: u64,
 }
 
-impl Decoder {
-    fn visit(
+impl RecordDecoder {
+    /// Gives what a record of any kind but series and marks says to `target`.
+    pub(crate) fn visit(
         &mut self,
         kind: RecordKind,
         payload: &[u8],
@@ -239,6 +256,7 @@ pub fn replay_behind(
     let replayed = Replayed {
         position,
         samples: 0,
+        bytes: 0,
         records_lost: 0,
         records_cut: 0,
         unreadable_bytes: 0,
@@ -252,12 +270,22 @@ pub fn replay_behind(
         replayed,
     };
     let mut segments = replay.find()?;
+    if let (Some(first), Some(last)) = (segments.first(), segments.last()) {
+        let set = |number: &AtomicU64, sequence: u32| {
+            number.store(u64::from(sequence), Ordering::Relaxed);
+        };
+        set(&progress.segment_min, first.sequence);
+        set(&progress.segment_current, first.sequence);
+        set(&progress.segment_max, last.sequence);
+    }
     let synced_lsn = replay.cut_at_hole(&mut segments);
     replay.repair_tail(&segments, synced_lsn)?;
     for segment in &segments {
         replay.read_series(segment, target)?;
     }
     for segment in &segments {
+        let sequence = u64::from(segment.sequence);
+        progress.segment_current.store(sequence, Ordering::Relaxed);
         replay.read_samples(segment, target)?;
     }
     Ok(replay.replayed)
@@ -306,6 +334,10 @@ impl Replay<'_> {
                 Some(SegmentFile::Spare(sequence)) => {
                     self.replayed.position.spares.push(sequence);
                 }
+                Some(SegmentFile::Unfinished(sequence)) => {
+                    let path = self.place.unfinished_path(sequence);
+                    self.disk.remove(&path).map_err(self.dir_error())?;
+                }
                 None => {}
             }
         }
@@ -324,14 +356,14 @@ impl Replay<'_> {
             let total = &self.progress.bytes_total;
             total.fetch_add(2 * bytes, Ordering::Relaxed);
         }
-        let mut segments = Vec::new();
-        let mut last_lsn = 0;
+        let mut segments: Vec<Segment> = Vec::new();
         for sequence in sequences {
             let file = open(sequence)?;
             let mut window = Window::new(&*file).map_err(self.io_error(sequence))?;
             let mut records = Vec::new();
+            let mut last_lsn = 0;
             let scanned = scan(&mut window, self.place.seal(sequence), &mut |record| {
-                // A number that was seen already is a copy; the first one counts.
+                // A number that was seen already is a copy.
                 if record.header.lsn > last_lsn {
                     last_lsn = record.header.lsn;
                     records.push(record);
@@ -357,6 +389,16 @@ impl Replay<'_> {
                 bytes,
                 records,
             });
+        }
+        // After a failed sync the log was written anew from its last durable record on: a later segment counts in place of all that
+        // earlier ones have from its first number on.
+        let mut taken_over_from = u64::MAX;
+        for segment in segments.iter_mut().rev() {
+            let first = segment.records.first().map(|record| record.header.lsn);
+            segment
+                .records
+                .retain(|record| record.header.lsn < taken_over_from);
+            taken_over_from = taken_over_from.min(first.unwrap_or(u64::MAX));
         }
         Ok(segments)
     }
@@ -396,6 +438,7 @@ impl Replay<'_> {
                     });
                 }
                 expected = lsn + 1;
+                self.replayed.bytes += record.header.record_bytes() as u64;
                 true
             });
         }
@@ -476,6 +519,8 @@ impl Replay<'_> {
         } else {
             let aside = path.with_extension("cut");
             tracing::warn!(path = %aside.display(), "a log segment without usable records is set aside");
+            let counter = &self.progress.segments_set_aside;
+            counter.fetch_add(1, Ordering::Relaxed);
             self.disk.rename(&path, &aside)
         };
         done.map_err(self.io_error(segment.sequence))
@@ -531,7 +576,7 @@ impl Replay<'_> {
         segment: &Segment,
         target: &mut dyn ReplayTarget,
     ) -> Result<(), ReplayError> {
-        let mut decoder = Decoder::default();
+        let mut decoder = RecordDecoder::default();
         self.visit_payloads(segment, &DATA_KINDS, |kind, payload| {
             decoder.visit(kind, payload, target)
         })?;

@@ -21,6 +21,8 @@ pub(super) enum SegmentFile {
     Log(u32),
     /// A segment whose records nobody needs, kept to be written again.
     Spare(u32),
+    /// A segment that was being made and does not count.
+    Unfinished(u32),
 }
 
 impl WalPlace {
@@ -30,6 +32,11 @@ impl WalPlace {
 
     pub(super) fn spare_path(&self, sequence: u32) -> PathBuf {
         self.dir.join(format!("{sequence:08}.spare"))
+    }
+
+    /// A segment that does not count yet.
+    pub(super) fn unfinished_path(&self, sequence: u32) -> PathBuf {
+        self.dir.join(format!("{sequence:08}.new"))
     }
 
     pub(super) fn seal(&self, sequence: u32) -> SegmentSeal {
@@ -48,6 +55,7 @@ pub(super) fn parse_name(name: &str) -> Option<SegmentFile> {
     match path.extension()?.to_str()? {
         "wal" => Some(SegmentFile::Log(sequence)),
         "spare" => Some(SegmentFile::Spare(sequence)),
+        "new" => Some(SegmentFile::Unfinished(sequence)),
         _ => None,
     }
 }

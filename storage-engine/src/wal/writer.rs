@@ -1,8 +1,9 @@
 //! The end of the log: numbers records, binds them to their place, puts them on disk in whole, aligned units.
 //!
-//! Promise: when [`WalWriter::commit`] returns, the bytes are with the kernel (fast) or durable (durable). After a failed sync nothing is
-//! written any more: the kernel may have dropped the pages and would call the next sync a success. A full disk is waited out: the
-//! same unit goes to the same place later, so nothing is written twice.
+//! Promise: when [`WalWriter::commit`] returns, the bytes are with the kernel (fast) or durable (durable). A failed sync is never tried
+//! again: the kernel may have dropped the pages and would call the next one a success. What had been taken and was not durable is kept in
+//! memory until it is, and goes to a new segment, whole and durable before it gets its name; only then is more taken. A full disk is waited
+//! out: the same unit goes to the same place later.
 //!
 //! Not here: which thread or executor this runs on (`runtime::log`), what commits hold (the shard).
 
@@ -11,7 +12,7 @@ use super::format::{
 };
 use super::segment::WalPlace;
 use crate::io::{AlignedBytes, LogDisk, is_full};
-use crate::limits::WAL_SPARE_SEGMENTS_MAX;
+use crate::limits::{WAL_SPARE_SEGMENTS_MAX, WAL_UNSYNCED_BYTES_KEPT, WAL_UNSYNCED_BYTES_MAX};
 use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
@@ -60,8 +61,8 @@ pub enum WalError {
         /// The segment.
         path: String,
     },
-    /// The disk failed; this log writes nothing more until the process is started again.
-    #[error("{operation} {path}: {cause}; nothing more is written until a restart")]
+    /// The disk failed; [`WalWriter::try_reopen`] says when the log could be written anew.
+    #[error("{operation} {path}: {cause}; writes are refused until the log can be written anew")]
     Failed {
         /// What was tried.
         operation: &'static str,
@@ -94,6 +95,10 @@ pub struct WalWriter<D: LogDisk> {
     full_unit_bytes: usize,
     error: Option<WalError>,
     unit: AlignedBytes,
+    /// Bytes of records in `unit`; the rest is padding.
+    unit_bytes: usize,
+    /// The encoded records behind `synced_lsn` that were taken.
+    unsynced: Vec<u8>,
     spares: Vec<u32>,
     closed: VecDeque<(u32, u64)>,
 }
@@ -112,6 +117,8 @@ impl<D: LogDisk> WalWriter<D> {
             full_unit_bytes: 0,
             error: None,
             unit: AlignedBytes::default(),
+            unit_bytes: 0,
+            unsynced: Vec::new(),
             spares: position.spares,
             closed: position.closed.into(),
         }
@@ -142,12 +149,22 @@ impl<D: LogDisk> WalWriter<D> {
         if let Some(error) = &self.error {
             return Err(error.clone());
         }
+        if self.unsynced.len() + records.len() > WAL_UNSYNCED_BYTES_MAX {
+            self.sync().await?;
+        }
+        let (kept, next_lsn) = (self.unsynced.len(), self.next_lsn);
         self.write(records).await?;
         self.marked = false;
-        match self.options.ack {
-            AckMode::Durable => self.sync().await,
-            AckMode::Fast => Ok(()),
+        if self.options.ack == AckMode::Fast {
+            return Ok(());
         }
+        let synced = self.sync().await;
+        if synced.is_err() {
+            // It was not taken: who sent it sends it again.
+            self.unsynced.truncate(kept);
+            self.next_lsn = next_lsn;
+        }
+        synced
     }
 
     /// Makes durable what is written, also when there is no room for more.
@@ -161,9 +178,15 @@ impl<D: LogDisk> WalWriter<D> {
             if let Err(error) = self.disk.sync(&segment.file).await {
                 return Err(self.failed("sync", error));
             }
-            self.synced_lsn = self.next_lsn - 1;
+            self.note_synced();
         }
         Ok(())
+    }
+
+    fn note_synced(&mut self) {
+        self.synced_lsn = self.next_lsn - 1;
+        self.unsynced.clear();
+        self.unsynced.shrink_to(WAL_UNSYNCED_BYTES_KEPT);
     }
 
     /// Says in the log that all of it is durable, if it is and the log does not say so yet.
@@ -185,6 +208,10 @@ impl<D: LogDisk> WalWriter<D> {
 
     /// Syncs, marks, syncs: after this every byte of the log is known to be durable.
     pub async fn close(mut self) {
+        if matches!(self.error, Some(WalError::Failed { .. })) {
+            // The last chance of what was taken and is not durable.
+            self.try_reopen().await;
+        }
         if self.sync().await.is_ok() {
             self.mark().await;
             let _ = self.sync().await;
@@ -194,11 +221,81 @@ impl<D: LogDisk> WalWriter<D> {
         }
     }
 
-    /// After [`WalError::Full`]: is there room again for the unit that found none? Then commits are taken again.
+    /// After an error: can the log go on? Then commits are taken again.
     pub async fn try_reopen(&mut self) -> bool {
-        if !matches!(self.error, Some(WalError::Full { .. })) {
-            return false;
+        match self.error {
+            None => false,
+            Some(WalError::Full { .. }) => self.try_full_unit().await,
+            Some(WalError::Failed { .. }) => match self.write_anew().await {
+                Ok(()) => {
+                    self.error = None;
+                    true
+                }
+                Err(_) => false,
+            },
         }
+    }
+
+    /// Puts what was taken and is not durable into a new segment; the old one is not touched any more. The new one gets its name when it
+    /// is durable, so that a process that dies meanwhile leaves the old one in force. From then on a reader takes it for all records from
+    /// its first one on.
+    async fn write_anew(&mut self) -> io::Result<()> {
+        if let Some(segment) = self.segment.take() {
+            let last_lsn = self.next_lsn.saturating_sub(1).max(self.synced_lsn);
+            self.closed.push_back((segment.sequence, last_lsn));
+            self.disk.close(segment.file).await;
+        }
+        if self.unsynced.is_empty() {
+            encode_mark_record(&mut self.unsynced);
+        }
+        let sequence = self.next_sequence;
+        let path = self.options.place.segment_path(sequence);
+        let unfinished = self.options.place.unfinished_path(sequence);
+        // A file that an earlier attempt has left is not written over: its pages may be the ones that failed.
+        let _ = self.disk.remove(&unfinished).await;
+        let file = self.disk.create(&unfinished).await?;
+        let mut segment = Segment {
+            file,
+            sequence,
+            offset: 0,
+        };
+        let first_lsn = self.synced_lsn + 1;
+        let records = self.stamp_all(sequence, first_lsn);
+        let unit = std::mem::take(&mut self.unit);
+        let (mut done, unit) = self.disk.write(&segment.file, 0, unit).await;
+        segment.offset = unit.len() as u64;
+        self.unit = unit;
+        if done.is_ok() {
+            done = self.disk.sync(&segment.file).await;
+        }
+        if done.is_ok() {
+            done = self.disk.rename(&unfinished, &path).await;
+        }
+        if done.is_ok() {
+            // From here on the name may be on the medium: never again another content under it.
+            self.next_sequence += 1;
+            done = self.disk.sync_dir(&self.options.place.dir).await;
+        }
+        if let Err(error) = done {
+            self.disk.close(segment.file).await;
+            return Err(error);
+        }
+        self.next_lsn = first_lsn + records;
+        self.note_synced();
+        self.marked = false;
+        self.segment = Some(segment);
+        Ok(())
+    }
+
+    /// Makes a unit of all that is not durable, for the start of a segment. Returns the number of records.
+    fn stamp_all(&mut self, sequence: u32, first_lsn: u64) -> u64 {
+        self.unit.clear();
+        self.unit.extend_from_slice(&self.unsynced);
+        self.stamp(sequence, 0, first_lsn)
+    }
+
+    /// After [`WalError::Full`]: is there room again for the unit that found none?
+    async fn try_full_unit(&mut self) -> bool {
         self.error = None;
         let unit_bytes = self.full_unit_bytes;
         if self.segment.is_none() && self.begin_segment().await.is_err() {
@@ -265,6 +362,8 @@ impl<D: LogDisk> WalWriter<D> {
             .expect("BUG: a unit was written to a segment");
         segment.offset += self.unit.len() as u64;
         self.next_lsn += records_in_unit;
+        self.unsynced
+            .extend_from_slice(&self.unit[..self.unit_bytes]);
         Ok(())
     }
 
@@ -281,7 +380,13 @@ impl<D: LogDisk> WalWriter<D> {
             self.unit.extend_from_slice(&mark);
         }
         self.unit.extend_from_slice(records);
-        let seal = self.options.place.seal(segment.sequence);
+        let (sequence, offset) = (segment.sequence, segment.offset);
+        self.stamp(sequence, offset, self.next_lsn)
+    }
+
+    /// Numbers the records in the unit buffer, binds each to its place, pads. Returns the number of records.
+    fn stamp(&mut self, sequence: u32, offset: u64, first_lsn: u64) -> u64 {
+        let seal = self.options.place.seal(sequence);
         let (mut at, mut count) = (0, 0);
         while at < self.unit.len() {
             let bytes = encoded_record_bytes(&self.unit[at..])
@@ -290,14 +395,15 @@ impl<D: LogDisk> WalWriter<D> {
                 &mut self.unit[at..at + bytes],
                 Stamp {
                     seal,
-                    offset: segment.offset + at as u64,
-                    lsn: self.next_lsn + count,
+                    offset: offset + at as u64,
+                    lsn: first_lsn + count,
                     synced_lsn: self.synced_lsn,
                 },
             );
             at += bytes;
             count += 1;
         }
+        self.unit_bytes = at;
         let padded = at.next_multiple_of(self.disk.alignment());
         self.unit.pad_to(padded);
         count

@@ -13,6 +13,8 @@ pub const QUERY_CELLS_PER_SAMPLE_MAX: usize = 4;
 pub const QUERY_CELLS_MIN: usize = 4 << 20;
 /// Work of one slice of a fragment, in samples read or visited (about 100 µs); then the shard serves others.
 pub const SLICE_SAMPLES: usize = 16_384;
+/// Series that one slice of a fragment looks at while it finds those that lie in several sources.
+pub const SLICE_SERIES_SELECTED: usize = 256;
 /// Cost of a native histogram, in samples, when a slice counts its work.
 pub const SLICE_SAMPLES_PER_HISTOGRAM: usize = 16;
 /// Cost of looking at one series, in samples, when a slice counts its work.

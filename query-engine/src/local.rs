@@ -70,6 +70,11 @@ impl LocalShards {
         Ok(())
     }
 
+    /// Runs `f` with a shard, between two events.
+    pub fn with_shard<T>(&self, shard: usize, f: impl FnOnce(&mut Shard) -> T) -> Option<T> {
+        Some(f(&mut lock(self.shards.get(shard)?)))
+    }
+
     fn append_batch(&self, labels: &Labels, batch: AppendBatch) -> Result<(), LocalAppendError> {
         let home = labels.route_hash() % self.shards.len() as u64;
         let outcome = self.drive(home as usize, batch)?;

@@ -243,7 +243,13 @@ impl ShardTask for SeriesTask {
                 self.selection = None;
                 continue;
             }
-            self.found.insert(shard.labels(selection, self.next_series));
+            let labels = shard.labels(selection, self.next_series);
+            if labels.is_empty() {
+                let text = "the labels of a series cannot be read: a block's index is damaged";
+                self.notes.note_damage(text.to_owned());
+            } else {
+                self.found.insert(labels);
+            }
             self.next_series += 1;
         }
         TaskState::More

@@ -14,7 +14,7 @@ mod hosts;
 use ferula_query_engine::testlang::{
     CaseOutcome, Command, EvalTime, FileReport, Script, TestHost, run_script,
 };
-use hosts::{EngineHost, LocalStore, RunningStore, grammar};
+use hosts::{BlockStore, EngineHost, LocalStore, RunningStore, grammar};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -234,6 +234,32 @@ fn our_own_scripts_over_local_shards() {
 fn our_own_scripts_over_a_running_store() {
     let mut host = EngineHost::new(RunningStore::new(2));
     check_own("own, running store", &mut host);
+}
+
+#[test]
+fn our_own_scripts_over_blocks() {
+    for shards in [1, 2, 7] {
+        let mut host = EngineHost::new(BlockStore::new(shards));
+        check_own(&format!("own, blocks, {shards} shards"), &mut host);
+    }
+}
+
+#[test]
+fn upstream_corpus_over_blocks_of_one_shard() {
+    let mut host = EngineHost::new(BlockStore::new(1));
+    check_upstream("upstream, blocks, shards: 1", &mut host);
+}
+
+#[test]
+fn upstream_corpus_over_blocks_of_two_shards() {
+    let mut host = EngineHost::new(BlockStore::new(2));
+    check_upstream("upstream, blocks, shards: 2", &mut host);
+}
+
+#[test]
+fn upstream_corpus_over_blocks_of_seven_shards() {
+    let mut host = EngineHost::new(BlockStore::new(7));
+    check_upstream("upstream, blocks, shards: 7", &mut host);
 }
 
 #[test]

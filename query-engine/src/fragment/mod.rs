@@ -6,6 +6,7 @@
 
 pub(crate) mod exchange;
 pub(crate) mod fold;
+mod loaded;
 pub(crate) mod mixed;
 pub(crate) mod series;
 mod task;

@@ -1,16 +1,20 @@
 //! The shard task that runs a fragment.
 
-use super::mixed::{HistogramSamples, MixedSamples, RawSeries};
-use super::series::{SeriesEvaluation, SeriesProgress, remove_stale};
+use super::loaded::Loaded;
+use super::series::{SeriesEvaluation, SeriesProgress};
 use super::{FragmentKind, FragmentOutput, FragmentSpec};
 use crate::eval::budget::Budget;
 use crate::eval::error::EvalError;
-use crate::limits::{SLICE_SAMPLES, SLICE_SAMPLES_PER_HISTOGRAM, SLICE_SAMPLES_PER_SERIES};
+use crate::limits::{SLICE_SAMPLES, SLICE_SERIES_SELECTED};
 use std::sync::Arc;
-use storage_engine::model::SampleColumns;
-use storage_engine::shard::{Selection, ShardReader};
-use storage_engine::shard_api::{ShardTask, TaskState};
+use storage_engine::model::Matcher;
+use storage_engine::shard::{Selecting, Selection, ShardReader};
+use storage_engine::shard_api::{ShardTask, TaskState, TimeRange};
 use tokio::sync::oneshot;
+
+/// What is said of a series whose block cannot tell its labels.
+const UNKNOWN_SERIES: &str =
+    "the labels of a series cannot be read, its samples are missing: a block's index is damaged";
 
 /// A fragment and the numbers it needs; shared by the tasks of all shards.
 #[derive(Debug)]
@@ -28,15 +32,15 @@ pub(crate) type FragmentReply = Result<FragmentOutput, EvalError>;
 pub(crate) struct FragmentTask {
     work: Arc<FragmentWork>,
     reply: Option<oneshot::Sender<FragmentReply>>,
+    /// The search for series, while it goes on.
+    selecting: Option<Selecting>,
     selection: Option<Selection>,
     /// The series of the selection that comes next.
     next: usize,
     current: Option<SeriesProgress>,
     /// A finished row of a folded fragment, to be used again.
     spare: Option<SeriesProgress>,
-    samples: SampleColumns,
-    /// The samples of a series that has native histograms, in place of `samples`.
-    mixed: Option<MixedSamples>,
+    loaded: Loaded,
     output: FragmentOutput,
 }
 
@@ -47,12 +51,12 @@ impl FragmentTask {
         let task = FragmentTask {
             work,
             reply: Some(reply),
+            selecting: None,
             selection: None,
             next: 0,
             current: None,
             spare: None,
-            samples: SampleColumns::default(),
-            mixed: None,
+            loaded: Loaded::default(),
             output: FragmentOutput::default(),
         };
         (task, receiver)
@@ -72,6 +76,23 @@ impl FragmentTask {
         self.reply.as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 
+    /// A bounded piece of the search for series.
+    fn select(&mut self, shard: &ShardReader<'_>, matchers: &[Matcher], range: TimeRange) {
+        let mut selecting = match self.selecting.take() {
+            Some(selecting) => selecting,
+            None => shard.begin_select(matchers, range),
+        };
+        if !shard.go_on_selecting(&mut selecting, SLICE_SERIES_SELECTED) {
+            self.selecting = Some(selecting);
+            return;
+        }
+        let selection = selecting.finish();
+        for text in selection.damage() {
+            self.output.reads.note_damage(text.clone());
+        }
+        self.selection = Some(selection);
+    }
+
     /// One bounded piece; true when all series are done.
     fn run(&mut self, shard: &ShardReader<'_>) -> Result<bool, EvalError> {
         let work = Arc::clone(&self.work);
@@ -79,11 +100,7 @@ impl FragmentTask {
         budget.check()?;
         let range = spec.time_range();
         let Some(selection) = &self.selection else {
-            let selection = shard.select(&spec.matchers, range);
-            for text in selection.damage() {
-                self.output.reads.note_damage(text.clone());
-            }
-            self.selection = Some(selection);
+            self.select(shard, &spec.matchers, range);
             return Ok(false);
         };
         let evaluation = SeriesEvaluation {
@@ -103,50 +120,25 @@ impl FragmentTask {
                         return Ok(true);
                     }
                     self.next += 1;
-                    self.samples.clear();
                     let reads = &mut self.output.reads;
-                    shard.read(selection, id, range, &mut self.samples, reads);
-                    left = left.saturating_sub(self.samples.len() + SLICE_SAMPLES_PER_SERIES);
-                    let windowed = !matches!(spec.kind, FragmentKind::Instant { .. });
-                    self.mixed = None;
-                    if shard.has_histograms(selection, id) {
-                        let mut histograms = HistogramSamples::new();
-                        shard.read_histograms(selection, id, range, &mut histograms, reads);
-                        left = left.saturating_sub(SLICE_SAMPLES_PER_HISTOGRAM * histograms.len());
-                        if !histograms.is_empty() {
-                            let mut mixed = MixedSamples::merge(&self.samples, histograms);
-                            mixed.adjust_hints(spec.histogram_stats);
-                            if windowed {
-                                mixed.remove_stale();
-                            }
-                            self.mixed = Some(mixed);
-                        }
+                    let loaded = &mut self.loaded;
+                    let read = loaded.read(shard, (selection, id), spec, range, reads);
+                    left = left.saturating_sub(read);
+                    if loaded.is_empty() {
+                        continue;
                     }
-                    if let Some(mixed) = self.mixed.take_if(|_| !wanted_as_rows(spec.kind)) {
-                        let series = mixed.split(shard.labels(selection, id));
+                    let labels = shard.labels(selection, id);
+                    if labels.is_empty() {
+                        reads.note_damage(UNKNOWN_SERIES.to_owned());
+                        continue;
+                    }
+                    if let FragmentKind::Raw { .. } = spec.kind {
+                        let series = loaded.take(labels);
                         budget.take(series.samples())?;
                         budget.visit(series.samples());
                         self.output.columns.push(series);
                         continue;
                     }
-                    if windowed {
-                        remove_stale(&mut self.samples);
-                    }
-                    if self.samples.is_empty() && self.mixed.is_none() {
-                        continue;
-                    }
-                    if let FragmentKind::Raw { .. } = spec.kind {
-                        budget.take(self.samples.len())?;
-                        budget.visit(self.samples.len());
-                        let columns = std::mem::take(&mut self.samples);
-                        self.output.columns.push(RawSeries {
-                            labels: shard.labels(selection, id),
-                            floats: columns,
-                            histograms: HistogramSamples::new(),
-                        });
-                        continue;
-                    }
-                    let labels = shard.labels(selection, id);
                     match self.spare.take() {
                         Some(mut spare) => {
                             spare.restart(labels);
@@ -160,9 +152,10 @@ impl FragmentTask {
                 }
             };
             let notes = &mut self.output.notes;
-            let done = match &self.mixed {
+            let floats = &self.loaded.floats;
+            let done = match &self.loaded.mixed {
                 Some(mixed) => evaluation.advance_mixed(&mut progress, mixed, notes, &mut left)?,
-                None => evaluation.advance(&mut progress, &self.samples, notes, &mut left)?,
+                None => evaluation.advance(&mut progress, floats, notes, &mut left)?,
             };
             if !done {
                 self.current = Some(progress);
@@ -193,10 +186,6 @@ impl FragmentTask {
         }
         Ok(false)
     }
-}
-
-fn wanted_as_rows(kind: FragmentKind) -> bool {
-    !matches!(kind, FragmentKind::Raw { .. })
 }
 
 impl ShardTask for FragmentTask {

@@ -1,5 +1,9 @@
 //! The engine and its storage as the runner of the test language wants them: local shards, or the threads of a running store.
 
+mod blocks;
+
+pub(crate) use blocks::BlockStore;
+
 use ferula_query_engine::engine::{Engine, EngineOptions, QueryRequest};
 use ferula_query_engine::local::{LocalShards, batches};
 use ferula_query_engine::parse::{ParserOptions, parse};
@@ -29,6 +33,10 @@ pub(crate) trait TestStore {
     fn shards(&self) -> &dyn ShardRunner;
     async fn clear(&mut self) -> Result<(), HostError>;
     async fn append(&mut self, series: LoadedSeries) -> Result<(), HostError>;
+    /// All of a load has been appended.
+    fn loaded(&mut self) -> Result<(), HostError> {
+        Ok(())
+    }
 }
 
 /// Shards on the test's own thread.
@@ -206,7 +214,7 @@ impl<S: TestStore> TestHost for EngineHost<S> {
         for series in all {
             self.runtime.block_on(self.store.append(series))?;
         }
-        Ok(())
+        self.store.loaded()
     }
 
     fn instant(&mut self, query: &str, time: TimestampMs) -> Result<Answer, HostError> {

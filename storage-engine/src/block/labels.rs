@@ -49,7 +49,7 @@ impl Block {
     }
 
     /// Hands the label names and the value symbols of a series to `f`.
-    fn with_series<T>(
+    pub(super) fn with_series<T>(
         &self,
         ordinal: u32,
         f: impl FnOnce(&[(u32, Arc<str>)], &[u32]) -> Decoded<T>,

@@ -20,6 +20,7 @@ mod histograms;
 mod id;
 mod index_writer;
 mod integers;
+mod label_sets;
 mod labels;
 mod numbers;
 mod packed;

@@ -129,7 +129,10 @@ fn sample_bytes(histogram: &FloatHistogram) -> usize {
 }
 
 /// What is known of a reset between `before` and `histogram`.
-fn reset_hint(before: Option<&FloatHistogram>, histogram: &FloatHistogram) -> CounterResetHint {
+pub(crate) fn reset_hint(
+    before: Option<&FloatHistogram>,
+    histogram: &FloatHistogram,
+) -> CounterResetHint {
     let explicit = histogram.counter_reset_hint;
     if matches!(
         explicit,

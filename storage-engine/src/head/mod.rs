@@ -24,6 +24,7 @@ use crate::model::{FloatHistogram, STALE_NAN_BITS, SeriesRef, TimestampMs};
 use crate::shard_api::RejectReason;
 use crate::tombstones::Tombstones;
 use histograms::Histograms;
+pub(crate) use histograms::reset_hint;
 use hot::{Appended, Hot};
 use out_of_order::OutOfOrder;
 use sealed::Sealed;

@@ -314,6 +314,11 @@ impl Identity {
         &self.symbols
     }
 
+    /// The seed of the hashes, for other tables of label sets.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// Number of label sets.
     pub(crate) fn len(&self) -> usize {
         self.table.len()

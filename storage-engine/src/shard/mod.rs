@@ -11,13 +11,18 @@
 //! Not here: which shard a series belongs to (the gateway), files (the log), time out of order (blocks).
 
 mod append;
+mod block_set;
 mod commit;
 mod delete;
 mod head_reader;
 mod image;
+mod label_reader;
+mod merge;
 #[cfg(test)]
 mod model_tests;
 mod out_of_order;
+#[cfg(test)]
+mod over_blocks;
 mod reader;
 mod replay;
 mod selection;
@@ -29,9 +34,10 @@ mod truncate;
 #[cfg(test)]
 mod truncate_tests;
 
+pub use block_set::{Quarantined, StoredBlock};
 pub use reader::ShardReader;
 pub use replay::{ReplayedSamples, ReplayedSeries};
-pub use selection::Selection;
+pub use selection::{Selecting, Selection};
 pub use stats::{Cardinality, LabelNameCardinality, ShardStats};
 
 use crate::head::Head;
@@ -162,6 +168,10 @@ pub(crate) struct Data {
     head: Head,
     index: Index,
     shard: ShardId,
+    /// By ascending time of the oldest sample.
+    blocks: Vec<StoredBlock>,
+    /// Blocks that are damaged.
+    quarantined: Vec<Quarantined>,
     /// In-order samples of the head that are older belong to a block.
     head_from: TimestampMs,
 }
@@ -212,6 +222,8 @@ impl Shard {
             head: Head::default(),
             index: Index::new(config.hash_seed),
             shard: config.shard,
+            blocks: Vec::new(),
+            quarantined: Vec::new(),
             head_from: TimestampMs::MIN,
         };
         Shard {

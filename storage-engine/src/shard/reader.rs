@@ -2,14 +2,19 @@
 //!
 //! A reader lives for one slice of a task; the shard does not change under it. Series are named by their number in a
 //! [`Selection`], which the task keeps and which keeps its meaning between slices.
+//!
+//! Promise: samples of a series ascend, each time once, whether they lie in blocks, in the head or were late; deleted
+//! ones are left out; what is damaged is left out and said. Not here: label names and values (`super::label_reader`).
 
 use super::Data;
-use super::selection::Selection;
+use super::merge::{Histograms, compare_anew, merge_histograms, merge_tail, remove_at_floats};
+use super::selection::{Part, Place, Selecting, Selection, from};
 use super::stats::{Cardinality, cardinality};
-use crate::model::{FloatHistogram, Labels, Matcher, SampleColumns, ShardId, TimestampMs};
+use crate::model::{
+    FloatHistogram, Labels, Matcher, SampleColumns, SeriesSamples, ShardId, TimestampMs,
+};
 use crate::shard_api::{ReadNotes, TimeRange};
-use hashbrown::HashSet;
-use roaring::RoaringBitmap;
+use crate::tombstones::{remove_deleted, remove_deleted_histograms};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -28,53 +33,68 @@ impl<'a> ShardReader<'a> {
         self.data.shard
     }
 
-    /// Number of series.
+    /// Number of series in the head.
     pub fn series_count(&self) -> u64 {
         self.data.index.identity.len() as u64
     }
 
-    /// Series that pass all matchers and have samples that may lie in `range`.
+    /// Series that pass all matchers and have samples that may lie in `range`, over all blocks and the head. In one
+    /// piece: a task that must stay short uses [`Self::begin_select`].
     pub fn select(&self, matchers: &[Matcher], range: TimeRange) -> Selection {
-        Selection {
-            head_from: self.data.head_from,
-            slots: self.slots(matchers, range),
-            damage: Vec::new(),
-        }
+        let mut selecting = self.begin_select(matchers, range);
+        while !self.go_on_selecting(&mut selecting, usize::MAX) {}
+        selecting.finish()
     }
 
-    /// Slots of the head, ascending, whose series pass all matchers and may have samples in `range`.
-    fn slots(&self, matchers: &[Matcher], range: TimeRange) -> Vec<u32> {
-        let range = from(self.data.head_from, range);
-        self.data
-            .index
-            .select(matchers)
-            .into_iter()
-            .filter(|slot| self.data.head.overlaps(*slot, range))
-            .collect()
+    /// As [`Self::select`], piece by piece: looks up the matchers and notes what there is to read from.
+    pub fn begin_select(&self, matchers: &[Matcher], range: TimeRange) -> Selecting {
+        Selecting::begin(self.data, matchers, range)
+    }
+
+    /// Looks at about `series` more series, in this or a later slice; true when [`Selecting::finish`] may be called.
+    pub fn go_on_selecting(&self, selecting: &mut Selecting, series: usize) -> bool {
+        selecting.advance(self.data, series)
     }
 
     /// The labels of a series. No series has an empty set: that says that the index of its block is damaged.
     pub fn labels(&self, selection: &Selection, series: usize) -> Labels {
-        match selection.slot(series) {
-            Some(slot) => self.data.index.labels(slot),
-            None => Labels::empty(),
+        // The head's are cheapest.
+        let parts = selection.parts(series);
+        for part in parts {
+            if let Place::Head = selection.sources.place(*part) {
+                return self.data.index.labels(part.id);
+            }
         }
+        let mut bytes = Vec::with_capacity(128);
+        for part in parts {
+            if let Place::Block(stored) = selection.sources.place(*part)
+                && stored.block.put_canonical(part.id, &mut bytes).is_ok()
+            {
+                return Labels::from_stored(&bytes);
+            }
+        }
+        Labels::empty()
     }
 
     /// The value of one label of a series, `""` when it has none; cheaper than all its labels.
-    pub fn label_value<'s>(
-        &'s self,
-        selection: &'s Selection,
-        series: usize,
-        name: &str,
-    ) -> Cow<'s, str> {
+    pub fn label_value(&self, selection: &Selection, series: usize, name: &str) -> Cow<'a, str> {
         let identity = &self.data.index.identity;
-        let symbols = identity.symbols();
-        let value = selection
-            .slot(series)
-            .zip(symbols.find(name))
-            .and_then(|(slot, name)| identity.value_symbol(slot, name));
-        Cow::Borrowed(value.map_or("", |value| symbols.get(value)))
+        for part in selection.parts(series) {
+            match selection.sources.place(*part) {
+                Place::Head => {
+                    let symbols = identity.symbols();
+                    let name = symbols.find(name);
+                    let value = name.and_then(|name| identity.value_symbol(part.id, name));
+                    return Cow::Borrowed(value.map_or("", |value| symbols.get(value)));
+                }
+                Place::Block(stored) => {
+                    if let Ok(value) = stored.block.label_value(part.id, name) {
+                        return Cow::Owned(value.unwrap_or_default());
+                    }
+                }
+            }
+        }
+        Cow::Borrowed("")
     }
 
     /// Appends the float samples of a series inside `range` to `out`, in time order; what was touched is added to
@@ -87,98 +107,127 @@ impl<'a> ShardReader<'a> {
         out: &mut SampleColumns,
         notes: &mut ReadNotes,
     ) {
-        let range = from(selection.head_from, range);
-        if let Some(slot) = selection.slot(series) {
-            self.data.head.read(slot, range, out, notes);
+        let start = out.len();
+        for &part in selection.parts(series) {
+            let middle = out.len();
+            match selection.sources.place(part) {
+                Place::Head => {
+                    let range = from(selection.sources.head_from, range);
+                    self.data.head.read(part.id, range, out, notes);
+                }
+                Place::Block(stored) => {
+                    stored.block.read(part.id, range, out, notes);
+                    remove_deleted(stored.tombstones.of(part.id), middle, out);
+                }
+            }
+            merge_tail(out, start, middle);
+        }
+        if let Some(late) = self.late(selection, series, range) {
+            let middle = out.len();
+            out.timestamps.extend(late.floats.timestamps);
+            out.values.extend(late.floats.values);
+            merge_tail(out, start, middle);
         }
     }
 
     /// Has a series any native histogram, at any time? Cheap.
     pub fn has_histograms(&self, selection: &Selection, series: usize) -> bool {
-        selection
-            .slot(series)
-            .is_some_and(|slot| self.data.head.has_histograms(slot))
+        let has = |part: &Part| match selection.sources.place(*part) {
+            Place::Head => self.data.head.has_histograms(part.id),
+            Place::Block(stored) => stored.block.has_histograms(part.id),
+        };
+        selection.parts(series).iter().any(has)
     }
 
-    /// Appends the native histograms of a series inside `range` to `out`, in time order. A staleness marker after a
-    /// histogram is a histogram ([`FloatHistogram::is_stale`]).
+    /// Appends the native histograms of a series inside `range` to `out`, in time order. No timestamp is also that of a
+    /// float sample; a staleness marker after a histogram is a histogram ([`FloatHistogram::is_stale`]).
     pub fn read_histograms(
         &self,
         selection: &Selection,
         series: usize,
         range: TimeRange,
         out: &mut Vec<(TimestampMs, Arc<FloatHistogram>)>,
-        _notes: &mut ReadNotes,
+        notes: &mut ReadNotes,
     ) {
-        let range = from(selection.head_from, range);
-        if let Some(slot) = selection.slot(series) {
-            self.data.head.read_histograms(slot, range, out);
-        }
-    }
-
-    /// Distinct label names among series that pass `matchers` (all series when empty), ascending.
-    pub fn label_names(
-        &self,
-        matchers: &[Matcher],
-        range: TimeRange,
-        _notes: &mut ReadNotes,
-    ) -> Vec<String> {
-        let identity = &self.data.index.identity;
-        let symbols = identity.symbols();
-        let mut names: HashSet<u32> = HashSet::new();
-        if matchers.is_empty() {
-            if self.covers(range) {
-                names.extend(self.data.index.postings.names().map(|(name, _)| name));
-            }
-        } else {
-            let mut schemas: HashSet<u32> = HashSet::new();
-            for slot in self.slots(matchers, range) {
-                if let Some((schema, of_schema)) = identity.schema(slot)
-                    && schemas.insert(schema)
-                {
-                    names.extend(of_schema);
+        let start = out.len();
+        let parts = selection.parts(series);
+        for &part in parts {
+            let middle = out.len();
+            match selection.sources.place(part) {
+                Place::Head => {
+                    let range = from(selection.sources.head_from, range);
+                    self.data.head.read_histograms(part.id, range, out);
+                }
+                Place::Block(stored) => {
+                    stored.block.read_histograms(part.id, range, out, notes);
+                    leave_out_deleted(stored.tombstones.of(part.id), middle, out);
                 }
             }
+            merge_histograms(out, start, middle);
         }
-        sorted(names.into_iter().map(|name| symbols.get(name)))
+        let late = self.late(selection, series, range);
+        let several = parts.len() > 1 || late.is_some();
+        if let Some(late) = late {
+            let middle = out.len();
+            out.extend(late.histograms);
+            merge_histograms(out, start, middle);
+        }
+        if several && let (Some((min, _)), Some((max, _))) = (out.get(start), out.last()) {
+            // Two sources may hold samples of both kinds at one time.
+            let (min, max) = (*min, *max);
+            let mut floats = SampleColumns::default();
+            let uncounted = &mut ReadNotes::default();
+            self.read(
+                selection,
+                series,
+                TimeRange { min, max },
+                &mut floats,
+                uncounted,
+            );
+            remove_at_floats(out, start, &floats.timestamps);
+        }
     }
 
-    /// Distinct values of label `name` among series that pass `matchers`, ascending.
-    pub fn label_values(
+    /// Appends the start timestamps that hold in `range`, as runs: from a sample time on, samples carry a start
+    /// timestamp (0: none), until the next run.
+    pub fn read_starts(
         &self,
-        name: &str,
-        matchers: &[Matcher],
+        selection: &Selection,
+        series: usize,
         range: TimeRange,
-        _notes: &mut ReadNotes,
-    ) -> Vec<String> {
-        let identity = &self.data.index.identity;
-        let symbols = identity.symbols();
-        let Some(name) = symbols.find(name) else {
-            return Vec::new();
-        };
-        let Some(values) = self.data.index.postings.values(name) else {
-            return Vec::new();
-        };
-        if matchers.is_empty() {
-            if !self.covers(range) {
-                return Vec::new();
+        out: &mut Vec<(TimestampMs, TimestampMs)>,
+    ) {
+        for &part in selection.parts(series) {
+            if let Place::Block(stored) = selection.sources.place(part) {
+                let meta = stored.block.meta();
+                let range = TimeRange {
+                    min: range.min.max(meta.min_time),
+                    max: range.max.min(meta.max_time),
+                };
+                stored.block.read_starts(part.id, range, out);
             }
-            return sorted(values.keys().map(|value| symbols.get(*value)));
         }
-        let selected = self.slots(matchers, range);
-        if selected.len() > values.len().saturating_mul(8) {
-            let set: RoaringBitmap = selected.into_iter().collect();
-            let found = values.iter().filter(|(_, list)| list.touches(&set));
-            return sorted(found.map(|(value, _)| symbols.get(*value)));
-        }
-        let found: HashSet<u32> = selected
-            .into_iter()
-            .filter_map(|slot| identity.value_symbol(slot, name))
-            .collect();
-        sorted(found.into_iter().map(|value| symbols.get(value)))
     }
 
-    /// Oldest and newest sample time in the shard.
+    /// Samples of the head that came late, if the series has any.
+    fn late(
+        &self,
+        selection: &Selection,
+        series: usize,
+        range: TimeRange,
+    ) -> Option<SeriesSamples> {
+        let head = &self.data.head;
+        let in_head = |part: &&Part| matches!(selection.sources.place(**part), Place::Head);
+        let part = selection.parts(series).iter().find(in_head)?;
+        if !head.has_out_of_order(part.id) {
+            return None;
+        }
+        let mut late = SeriesSamples::default();
+        head.read_out_of_order(part.id, range, &mut late);
+        Some(late)
+    }
+
+    /// Oldest and newest sample time in the head.
     pub fn time_range(&self) -> Option<(TimestampMs, TimestampMs)> {
         self.data.head.time_range()
     }
@@ -187,23 +236,20 @@ impl<'a> ShardReader<'a> {
     pub fn cardinality(&self) -> Cardinality {
         cardinality(self.data)
     }
-
-    fn covers(&self, range: TimeRange) -> bool {
-        self.time_range()
-            .is_some_and(|(min, max)| min <= range.max && max >= range.min)
-    }
 }
 
-/// The part of `range` from `min` on.
-fn from(min: TimestampMs, range: TimeRange) -> TimeRange {
-    TimeRange {
-        min: range.min.max(min),
-        ..range
+/// Takes deleted histograms out, and what those behind them say of a reset against them.
+fn leave_out_deleted(deleted: &[TimeRange], start: usize, samples: &mut Histograms) {
+    if deleted.is_empty() {
+        return;
     }
-}
-
-fn sorted<'s>(texts: impl Iterator<Item = &'s str>) -> Vec<String> {
-    let mut all: Vec<String> = texts.map(str::to_owned).collect();
-    all.sort_unstable();
-    all
+    remove_deleted_histograms(deleted, start, samples);
+    for range in deleted {
+        let behind = start + samples[start..].partition_point(|(t, _)| *t <= range.max);
+        let before = behind.checked_sub(1).filter(|at| *at >= start);
+        let before = before.map(|at| Arc::clone(&samples[at].1));
+        if let Some((_, histogram)) = samples.get_mut(behind) {
+            compare_anew(before.as_deref(), histogram);
+        }
+    }
 }

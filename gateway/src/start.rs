@@ -26,6 +26,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use storage_engine::maintenance::MaintenanceOptions;
 use storage_engine::process::raise_open_files_limit;
 use storage_engine::store::{AckMode, OpenError, RuntimeChoice, Store, StoreOptions};
 use tokio::runtime::{Builder, Handle};
@@ -131,7 +132,7 @@ async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
     }
     if !app.is_stopping() {
         tracing::info!(duration = ?opening.elapsed(), "storage is ready");
-        apply(&app, &services, config);
+        apply(&app, &services, config).await;
         app.set_ready();
         tracing::info!("Server is ready to receive web requests.");
         announce(address, &app.flags().route_prefix);
@@ -171,6 +172,18 @@ fn store_options(flags: &Flags) -> StoreOptions {
         bytes => Some(bytes),
     };
     options.memory_bytes_max = limit;
+    let range_ms = i64::try_from(flags.block_duration_min.as_millis()).unwrap_or(i64::MAX);
+    // Half of what a block spans, as in Prometheus.
+    options.out_of_bounds_window_ms = Some(range_ms / 2);
+    options.maintenance = MaintenanceOptions {
+        block_range_ms: range_ms,
+        block_range_max_ms: flags
+            .block_duration_max
+            .map(|widest| i64::try_from(widest.as_millis()).unwrap_or(i64::MAX)),
+        compact_overlapping: flags.compact_overlapping,
+        retention: flags.retention(),
+        ..MaintenanceOptions::default()
+    };
     options
 }
 
@@ -236,7 +249,7 @@ fn global_url(flags: &Flags, address: Option<SocketAddr>) -> GlobalUrlOptions {
 }
 
 /// Puts a configuration in force.
-fn apply(app: &App, services: &Services, config: Config) {
+async fn apply(app: &App, services: &Services, config: Config) {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
@@ -246,6 +259,9 @@ fn apply(app: &App, services: &Services, config: Config) {
     services
         .engine
         .store(Arc::new(engine(app.flags(), &config)));
+    services.store.set_retention(config.retention(app.flags()));
+    let window_ms = config.out_of_order_window_ms();
+    services.store.set_out_of_order_window(window_ms).await;
     services.config_yaml.store(Arc::new(config.to_yaml()));
     let external_labels = config.external_labels();
     let mut jobs = config.scrape_configs();
@@ -384,24 +400,24 @@ async fn control(
                     app.request_shutdown();
                 }
                 Asked::Reload => {
-                    let _ = reload(app, services, address);
+                    let _ = reload(app, services, address).await;
                 }
             },
             () = watched.changed() => {
-                let _ = reload(app, services, address);
+                let _ = reload(app, services, address).await;
             }
             Some(answer) = reloads.recv() => {
-                let outcome = reload(app, services, address);
+                let outcome = reload(app, services, address).await;
                 let _ = answer.send(outcome);
             }
         }
     }
 }
 
-fn reload(app: &App, services: &Services, address: Option<SocketAddr>) -> Result<(), String> {
+async fn reload(app: &App, services: &Services, address: Option<SocketAddr>) -> Result<(), String> {
     match load(app.flags(), address) {
         Ok(config) => {
-            apply(app, services, config);
+            apply(app, services, config).await;
             Ok(())
         }
         Err(error) => {

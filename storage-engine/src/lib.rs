@@ -9,6 +9,7 @@ mod head;
 mod index;
 pub mod io;
 pub mod limits;
+pub mod maintenance;
 pub mod model;
 pub mod process;
 pub mod prometheus;

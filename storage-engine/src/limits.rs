@@ -47,3 +47,33 @@ pub const BLOCK_HISTOGRAM_PARTS_PER_PAGE_MAX: usize = 1 << 17;
 pub const BLOCK_TIMES_CACHED_MAX: usize = 1 << 20;
 /// Most bytes of a packed frame of pages once unpacked; a block that names a larger one is damaged.
 pub const BLOCK_FRAME_BYTES_MAX: usize = 256 << 20;
+/// Threads of maintenance (sealing, compaction, retention) for the whole store; shards beyond take turns on them.
+pub const MAINTENANCE_THREADS_MAX: usize = 2;
+/// Share of a core that a maintenance thread takes while its shard has mail, in percent; it pauses to keep to it.
+pub const MAINTENANCE_BUSY_PERCENT: u64 = 25;
+/// Share of a core that a maintenance thread takes otherwise, in percent.
+pub const MAINTENANCE_IDLE_PERCENT: u64 = 75;
+/// Longest single pause of a maintenance thread, in nanoseconds.
+pub const MAINTENANCE_PAUSE_NANOS_MAX: u64 = 1_000_000_000;
+/// How long maintenance waits before it tries a full mailbox again, in nanoseconds.
+pub const MAINTENANCE_MAILBOX_RETRY_NANOS: u64 = 5_000_000;
+/// Orders (deletions, snapshots) that wait for a maintenance thread; one more is refused.
+pub const MAINTENANCE_ORDERS_MAX: usize = 64;
+/// Longest time between two looks of maintenance at a shard, in nanoseconds.
+pub const MAINTENANCE_LOOK_NANOS_MAX: u64 = 60_000_000_000;
+/// Series read from the head in one slice of a sealing.
+pub const SLICE_SERIES_MAX: usize = 256;
+/// Samples read from the head in one slice of a sealing, give or take one series.
+pub const SLICE_SAMPLES_MAX: usize = 8_192;
+/// Series that a sealing holds at a time.
+pub const PIECE_SERIES_MAX: usize = 4_096;
+/// Samples that a sealing holds at a time, give or take one series; 4 MiB of floats.
+pub const PIECE_SAMPLES_MAX: usize = 262_144;
+/// Blocks that are written at one time where samples of many ranges are sealed; more ranges take more passes over the head.
+pub const BLOCKS_WRITTEN_AT_ONCE_MAX: usize = 8;
+/// Ranges of the head that are sealed in one round before others have their turn; the rest follows with the next round.
+pub const SEALS_PER_ROUND_MAX: usize = 256;
+/// How much newer than the moment a block was made its samples may be, in milliseconds; beyond it a query is not warned of its damage.
+pub const QUARANTINE_SLACK_MS: i64 = 3_600_000;
+/// Room that a compaction leaves free on the disk beside what its blocks take, in bytes; with less it waits.
+pub const COMPACTION_SPARE_BYTES: u64 = 64 << 20;

@@ -1,4 +1,4 @@
-//! Limits of the process itself.
+//! Limits of the process itself, and the priority of its threads.
 //!
 //! Not here: locked memory for io_uring, which the probe of the runtime raises when it is needed.
 
@@ -24,6 +24,19 @@ pub fn raise_open_files_limit(wanted: u64) -> io::Result<u64> {
         return Err(io::Error::last_os_error());
     }
     Ok(target)
+}
+
+/// How much nicer than the rest a background thread is.
+const BACKGROUND_NICENESS: libc::c_int = 10;
+
+/// Lets every other thread of the process go before the calling one.
+pub(crate) fn lower_thread_priority() -> io::Result<()> {
+    // On Linux priorities belong to threads; 0 is the calling one.
+    // SAFETY: the call takes numbers only.
+    match unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, BACKGROUND_NICENESS) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 #[cfg(test)]

@@ -5,11 +5,13 @@
 //!
 //! Not here: what a shard does (`shard`), which series goes where before the routing hash (the gateway).
 
+mod maintained;
 mod manifest;
 pub mod offline;
 
 use crate::io::{DirLock, Disk, StandardDisk, random_bytes};
 use crate::limits::{SERIES_PER_SHARD_MAX, SHARDS_MAX, WAL_PENDING_BYTES_MAX, WAL_SEGMENT_BYTES};
+use crate::maintenance::{MaintenanceOptions, Shelf, shard_dir};
 use crate::model::ShardId;
 use crate::runtime::{Mail, Mailbox, PublishedStats, Refused, ShardStart, ShardThread, StartState};
 use crate::runtime::{Watchdog, probe_ring};
@@ -18,6 +20,7 @@ use crate::shard_api::{
     AppendBatch, AppendError, AppendMode, AppendOutcome, ShardChange, ShardRunner, ShardTask,
 };
 use crate::wal::{ReplayProgress, WalOptions, WalPlace};
+use maintained::Maintained;
 use manifest::Manifest;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,6 +29,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
+
+pub use maintained::BlockState;
 
 pub use crate::runtime::RuntimeChoice;
 pub use crate::wal::AckMode;
@@ -54,6 +59,8 @@ pub struct StoreOptions {
     pub memory_bytes_max: Option<u64>,
     /// Pin each shard's thread to a core.
     pub pin_threads: bool,
+    /// Blocks: their ranges, and how long they are kept.
+    pub maintenance: MaintenanceOptions,
 }
 
 impl StoreOptions {
@@ -70,6 +77,7 @@ impl StoreOptions {
             series_per_shard_max: SERIES_PER_SHARD_MAX,
             memory_bytes_max: None,
             pin_threads: true,
+            maintenance: MaintenanceOptions::default(),
         }
     }
 }
@@ -156,6 +164,7 @@ pub struct Store {
     runtime: ShardStart,
     runtime_reason: String,
     watchdog: Option<Watchdog>,
+    maintained: Maintained,
     _lock: DirLock,
 }
 
@@ -185,6 +194,10 @@ impl Store {
         let manifest = Manifest::load_or_create(&StandardDisk, &dir, shard_count)?;
         let hash_seed = u64::from_le_bytes(random_bytes().map_err(io_error("seed"))?);
         let (state, state_seen) = watch::channel(StartState::default());
+        let shelves: Arc<[Shelf]> = (0..manifest.shard_count)
+            .map(|_| Shelf::default())
+            .collect();
+        let mut wal_places = Vec::new();
         let mut shards = Vec::new();
         for index in 0..manifest.shard_count {
             let core = match options.pin_threads && !cores.is_empty() {
@@ -207,6 +220,7 @@ impl Store {
                 store_id: manifest.store_id,
                 shard: index as u32,
             };
+            wal_places.push(place.clone());
             let wal = WalOptions {
                 place,
                 segment_bytes: options.wal_segment_bytes,
@@ -229,6 +243,7 @@ impl Store {
                 stats: Arc::clone(&handle.stats),
                 progress: Arc::clone(&handle.progress),
                 state: state.clone(),
+                shelves: Arc::clone(&shelves),
             };
             let name = format!("shard-{index}");
             let thread = std::thread::Builder::new()
@@ -237,10 +252,13 @@ impl Store {
             *lock_thread(&handle.thread) = Some(thread.map_err(io_error("start a thread for"))?);
             shards.push(handle);
         }
-        let mailboxes = shards
+        let mailboxes: Vec<Arc<Mailbox>> = shards
             .iter()
             .map(|shard| Arc::clone(&shard.mailbox))
             .collect();
+        let maintained =
+            Maintained::start(&dir, options.maintenance, &mailboxes, &wal_places, shelves)
+                .map_err(io_error("start a thread for"))?;
         let watchdog = Watchdog::start(mailboxes).map_err(io_error("start a thread for"))?;
         Ok(Store {
             shards,
@@ -248,6 +266,7 @@ impl Store {
             runtime,
             runtime_reason,
             watchdog: Some(watchdog),
+            maintained,
             _lock: lock,
         })
     }
@@ -385,6 +404,7 @@ impl Store {
     }
 
     fn request_stop(&self) {
+        self.maintained.request_stop();
         for shard in &self.shards {
             shard.mailbox.request_stop();
         }
@@ -398,6 +418,7 @@ impl Store {
                 let _ = thread.join();
             }
         }
+        self.maintained.join();
     }
 }
 

@@ -54,6 +54,8 @@ fn options(seed: u64, ack: AckMode) -> SimulationOptions {
         },
         sync_interval_nanos: 200_000_000,
         mailbox_messages: 8,
+        maintenance: None,
+        wall_start_ms: 0,
     }
 }
 

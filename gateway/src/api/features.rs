@@ -26,7 +26,6 @@ const FIXED: &[(&str, bool, &[&str])] = &[
         "api",
         false,
         &[
-            "admin",
             "exclude_alerts",
             "openapi_3.1",
             "openapi_3.2",
@@ -192,6 +191,7 @@ fn registry(flags: &Flags) -> Registry {
     let mut set = |category, name, acts| {
         all.entry(category).or_default().insert(name, acts);
     };
+    set("api", "admin", flags.admin_api);
     set("api", "lifecycle", flags.lifecycle);
     set("api", "remote_write_receiver", flags.remote_write_receiver);
     let auto_reload = flags.auto_reload_interval.is_some();

@@ -1,6 +1,6 @@
 //! `/-/reload` and `/-/quit`: off unless `--web.enable-lifecycle`.
 
-use crate::http::respond::{ApiData, ApiError, ErrorType, Response, empty, error_text, text};
+use crate::http::respond::{Response, empty, error_text, text};
 use crate::worker::Worker;
 
 const DISABLED: &str = "Lifecycle API is not enabled.";
@@ -23,9 +23,4 @@ pub fn quit(worker: &Worker) -> Response {
     }
     worker.app.request_shutdown();
     text(200, "Requesting termination... Goodbye!")
-}
-
-/// `admin/tsdb/*`: this version has no administration of stored data, so the answer is that of a server without `--web.enable-admin-api`.
-pub fn admin_disabled() -> Result<ApiData, ApiError> {
-    Err(ApiError::new(ErrorType::Unavailable, "admin APIs disabled"))
 }

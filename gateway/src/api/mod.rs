@@ -3,6 +3,7 @@
 //! Promise: paths, parameters, JSON members, error types and texts are Prometheus's. One file per family of routes;
 //! `http::router` has the table that leads here.
 
+pub mod admin;
 mod cardinality;
 pub mod features;
 mod json;
@@ -11,5 +12,6 @@ pub mod lifecycle;
 pub mod params;
 pub mod query;
 pub mod status;
+mod storage_metrics;
 pub mod targets;
 pub mod write;

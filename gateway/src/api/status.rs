@@ -2,14 +2,16 @@
 
 use super::json::string_list;
 use super::params::{go_quote, matchers_param};
+use crate::config::{format_bytes, format_duration_ms};
 use crate::http::request::{Form, Request};
 use crate::http::respond::{ApiData, ApiError, ErrorType, Response, content, push_json_string};
 use crate::self_metrics::{Exposition, write_process_metrics};
 use crate::services::WriteCounters;
 use crate::worker::Worker;
 use std::rc::Rc;
+use storage_engine::maintenance::RetentionSettings;
 use storage_engine::shard::{Cardinality, ShardStats};
-use storage_engine::store::StartDamage;
+use storage_engine::store::BlockState;
 
 /// The version of Prometheus whose API and language we speak; clients switch features on it.
 pub const PROMETHEUS_VERSION: &str = "3.14.0";
@@ -94,9 +96,72 @@ pub fn runtime_info(worker: &Worker) -> Result<ApiData, ApiError> {
         "GOMEMLIMIT": 0,
         "GOGC": "",
         "GODEBUG": "",
-        "storageRetention": "unlimited",
+        "storageRetention": retention_text(worker.services.store.retention()),
     });
     Ok(ApiData::json(info.to_string()))
+}
+
+/// What is kept, as Prometheus words it.
+fn retention_text(kept: RetentionSettings) -> String {
+    let mut limits = Vec::new();
+    if let Some(ms) = kept.time_ms {
+        limits.push(format_duration_ms(ms));
+    }
+    if let Some(bytes) = kept.size_bytes {
+        limits.push(format_bytes(bytes));
+    }
+    if let Some(percent) = kept.size_percent {
+        limits.push(format!("{percent}%"));
+    }
+    limits.join(" or ")
+}
+
+/// `status/tsdb/blocks`: what Prometheus has in the files `meta.json`, as far as our blocks have it.
+pub fn blocks(worker: &Worker) -> Result<ApiData, ApiError> {
+    let states = worker.services.store.block_states();
+    let all: Vec<_> = states.iter().map(block_json).collect();
+    let data = serde_json::json!({ "blocks": all });
+    Ok(ApiData::json(data.to_string()))
+}
+
+fn block_json(state: &BlockState) -> serde_json::Value {
+    let meta = &state.meta;
+    let mut stats = serde_json::json!({
+        "numSamples": meta.float_samples + meta.histogram_samples,
+        "numFloatSamples": meta.float_samples,
+        "numHistogramSamples": meta.histogram_samples,
+        "numSeries": meta.series,
+        "numTombstones": state.tombstones,
+    });
+    if let Some(members) = stats.as_object_mut() {
+        // Go leaves zeros out.
+        members.retain(|_, value| value.as_u64() != Some(0));
+    }
+    let mut compaction = serde_json::json!({ "level": meta.level });
+    if meta.parents.is_empty() {
+        compaction["sources"] = serde_json::json!([meta.id.to_string()]);
+    } else {
+        let parents = meta.parents.iter();
+        let parents = parents.map(|id| serde_json::json!({ "ulid": id.to_string() }));
+        compaction["parents"] = parents.collect();
+    }
+    if state.failed {
+        compaction["failed"] = serde_json::Value::Bool(true);
+    }
+    if meta.out_of_order {
+        compaction["hints"] = serde_json::json!(["from-out-of-order"]);
+    }
+    serde_json::json!({
+        "ulid": meta.id.to_string(),
+        "minTime": meta.min_time,
+        // Prometheus's end is the first millisecond behind the block.
+        "maxTime": meta.max_time.saturating_add(1),
+        "stats": stats,
+        "compaction": compaction,
+        "version": 1,
+        "shard": meta.shard,
+        "bytes": meta.bytes,
+    })
 }
 
 /// `status/walreplay`: answers while the log is being replayed. Numbers of segments, as in Prometheus; those of several shards are added up, so
@@ -259,127 +324,13 @@ pub fn metrics(worker: &Worker, request: &Request) -> Response {
         "Whether Prometheus startup was fully completed and the server is ready for normal operation.",
         f64::from(u8::from(app.is_ready())),
     );
-    write_storage(&mut page, &worker.services.store.stats());
-    page.one_counter(
-        "prometheus_tsdb_wal_corruptions_total",
-        "Total number of WAL corruptions.",
-        worker.services.store.log_records_lost() as f64,
-    );
-    write_damage(&mut page, worker.services.store.start_damage());
+    super::storage_metrics::write(&mut page, &worker.services.store);
     worker.services.queries.write(&mut page);
     worker.http.write(&mut page);
     write_receiver(&mut page, &worker.services.writes);
     super::targets::write_metrics(&mut page, &worker.services.scrape);
     write_process_metrics(&mut page, start_time_ms(worker) as f64 / 1000.0);
     content(200, metrics_type(request), page.finish())
-}
-
-fn write_damage(page: &mut Exposition, damage: StartDamage) {
-    page.one_counter(
-        "prometheus_tsdb_mmap_chunk_corruptions_total",
-        "Total number of memory-mapped chunk corruptions.",
-        damage.pages as f64,
-    );
-    page.one_counter(
-        "ferula_tsdb_wal_segments_set_aside_total",
-        "Segments of the write-ahead log without a usable record that this start has set aside (*.cut).",
-        damage.segments_set_aside as f64,
-    );
-    page.one_counter(
-        "ferula_tsdb_checkpoints_damaged_total",
-        "Checkpoints that this start has found damaged.",
-        damage.checkpoints as f64,
-    );
-    page.one_counter(
-        "ferula_tsdb_checkpoint_series_lost_total",
-        "Series that this start has lost with damaged checkpoints.",
-        damage.series_lost as f64,
-    );
-}
-
-fn write_storage(page: &mut Exposition, stats: &[ShardStats]) {
-    let sum = |field: fn(&ShardStats) -> u64| stats.iter().map(field).sum::<u64>() as f64;
-    page.one_gauge(
-        "prometheus_tsdb_head_series",
-        "Total number of series in the head block.",
-        sum(|s| s.series),
-    );
-    page.one_counter(
-        "prometheus_tsdb_head_series_created_total",
-        "Total number of series created in the head",
-        sum(|s| s.series_created),
-    );
-    page.one_gauge(
-        "prometheus_tsdb_head_chunks",
-        "Total number of chunks in the head block.",
-        sum(|s| s.chunks),
-    );
-    page.counter(
-        "prometheus_tsdb_head_samples_appended_total",
-        "Total number of appended samples.",
-    )
-    .sample(&[("type", "float")], sum(|s| s.samples_stored));
-    page.counter(
-        "prometheus_tsdb_out_of_order_samples_total",
-        "Total number of out of order samples ingestion failed attempts due to out of order being disabled.",
-    )
-    .sample(&[("type", "float")], sum(|s| s.rejected_out_of_order));
-    page.counter(
-        "prometheus_tsdb_out_of_bound_samples_total",
-        "Total number of out of bound samples ingestion failed attempts with out of order support disabled.",
-    )
-    .sample(&[("type", "float")], sum(|s| s.rejected_out_of_bounds));
-    let min = stats.iter().filter_map(|s| s.time_min).min();
-    let max = stats.iter().filter_map(|s| s.time_max).max();
-    page.one_gauge(
-        "prometheus_tsdb_head_min_time",
-        "Minimum time bound of the head block. The unit is decided by the library consumer.",
-        min.map_or(0.0, |t| t as f64),
-    );
-    page.one_gauge(
-        "prometheus_tsdb_head_max_time",
-        "Maximum timestamp of the head block. The unit is decided by the library consumer.",
-        max.map_or(0.0, |t| t as f64),
-    );
-    page.one_gauge(
-        "prometheus_tsdb_lowest_timestamp_seconds",
-        "Lowest timestamp value stored in the database.",
-        min.map_or(0.0, |t| t as f64 / 1000.0),
-    );
-    page.counter(
-        "ferula_shard_samples_stored_total",
-        "Samples stored by each shard.",
-    );
-    for (i, s) in stats.iter().enumerate() {
-        page.sample(&[("shard", &i.to_string())], s.samples_stored as f64);
-    }
-    page.counter(
-        "ferula_wal_commits_total",
-        "Commits each shard's log has taken.",
-    );
-    for (i, s) in stats.iter().enumerate() {
-        page.sample(&[("shard", &i.to_string())], s.commits as f64);
-    }
-    page.counter(
-        "ferula_wal_bytes_total",
-        "Bytes each shard's log has taken.",
-    );
-    for (i, s) in stats.iter().enumerate() {
-        page.sample(&[("shard", &i.to_string())], s.logged_bytes as f64);
-    }
-    page.gauge(
-        "ferula_memory_bytes",
-        "Memory of the shards by what it holds.",
-    );
-    for (part, bytes) in [
-        ("index", sum(|s| s.index_bytes)),
-        ("series", sum(|s| s.series_bytes)),
-        ("open_chunks", sum(|s| s.open_chunk_bytes)),
-        ("sealed_chunks", sum(|s| s.sealed_chunk_bytes)),
-        ("histograms", sum(|s| s.histogram_bytes)),
-    ] {
-        page.sample(&[("part", part)], bytes);
-    }
 }
 
 fn write_receiver(page: &mut Exposition, writes: &WriteCounters) {

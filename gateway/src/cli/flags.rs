@@ -4,12 +4,13 @@
 
 use super::parse::{Given, flags_map};
 use super::table::{FEATURES, FLAGS, Kind, Mode, Status, find};
-use crate::config::{parse_bytes, parse_duration_ms};
+use crate::config::{format_duration_ms, parse_bytes, parse_duration_ms};
 use regex::Regex;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
+use storage_engine::maintenance::{BLOCK_RANGE_MAX_MS, RETENTION_DEFAULT_MS, RetentionSettings};
 
 /// `--storage.ack`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +123,8 @@ pub struct Flags {
     pub route_prefix: String,
     /// `--web.enable-lifecycle`
     pub lifecycle: bool,
+    /// `--web.enable-admin-api`
+    pub admin_api: bool,
     /// `--web.enable-remote-write-receiver`
     pub remote_write_receiver: bool,
     /// `--web.remote-write-receiver.accepted-protobuf-messages`
@@ -130,6 +133,16 @@ pub struct Flags {
     pub cors_origin: Option<Regex>,
     /// `--storage.tsdb.path`
     pub data_dir: PathBuf,
+    /// `--storage.tsdb.retention.time`, or the older `--storage.tsdb.retention`; `None` when neither was given.
+    pub retention_time: Option<Duration>,
+    /// `--storage.tsdb.retention.size` in bytes; `None` when it was not given.
+    pub retention_size: Option<u64>,
+    /// `--storage.tsdb.min-block-duration`
+    pub block_duration_min: Duration,
+    /// `--storage.tsdb.max-block-duration`; `None`: by the retention.
+    pub block_duration_max: Option<Duration>,
+    /// `--storage.tsdb.allow-overlapping-compaction`
+    pub compact_overlapping: bool,
     /// `--storage.ack`
     pub ack: Ack,
     /// `--storage.wal-sync-interval`
@@ -203,12 +216,25 @@ impl Flags {
             route_prefix: prefix.clone(),
             external_url,
             lifecycle: is_on("web.enable-lifecycle"),
+            admin_api: is_on("web.enable-admin-api"),
             remote_write_receiver: is_on("web.enable-remote-write-receiver"),
             remote_write_messages: protobuf_messages(text(
                 "web.remote-write-receiver.accepted-protobuf-messages",
             ))?,
             cors_origin: cors_origin(text("web.cors.origin"))?,
             data_dir: PathBuf::from(text("storage.tsdb.path")),
+            retention_time: ["storage.tsdb.retention.time", "storage.tsdb.retention"]
+                .map(duration)
+                .into_iter()
+                .find(|given| !given.is_zero()),
+            retention_size: parse_bytes(text("storage.tsdb.retention.size"))
+                .ok()
+                .filter(|bytes| *bytes > 0),
+            block_duration_min: duration("storage.tsdb.min-block-duration")
+                .max(Duration::from_millis(1)),
+            block_duration_max: Some(duration("storage.tsdb.max-block-duration"))
+                .filter(|given| !given.is_zero()),
+            compact_overlapping: is_on("storage.tsdb.allow-overlapping-compaction"),
             ack: match text("storage.ack") {
                 "fast" => Ack::Fast,
                 _ => Ack::Durable,
@@ -238,7 +264,30 @@ impl Flags {
             },
             map: shown(map, &prefix),
             warnings,
-        })
+        }
+        .with_retention_shown())
+    }
+
+    /// What the command line asks to be kept; 15 days when it asks for nothing.
+    pub fn retention(&self) -> RetentionSettings {
+        retention_of(self.retention_time, self.retention_size, None)
+    }
+
+    /// Shows what follows from the flags' absence in their place, as Prometheus does: Thanos reads it there.
+    fn with_retention_shown(mut self) -> Flags {
+        let time_ms = self.retention().time_ms;
+        let widest = match (self.block_duration_max, time_ms) {
+            (Some(given), _) => ms(given),
+            (None, Some(kept)) => (kept / 10).min(BLOCK_RANGE_MAX_MS),
+            (None, None) => BLOCK_RANGE_MAX_MS,
+        };
+        let widest = widest.max(ms(self.block_duration_min));
+        let mut show = |name: &str, ms: i64| {
+            self.map.insert(name.to_owned(), format_duration_ms(ms));
+        };
+        show("storage.tsdb.retention.time", time_ms.unwrap_or(0));
+        show("storage.tsdb.max-block-duration", widest);
+        self
     }
 
     /// The file to load now; `None` when none was given and the default one does not exist: the built-in configuration. Asked
@@ -252,6 +301,25 @@ impl Flags {
     /// Was this value of `--enable-feature` given?
     pub fn has_feature(&self, name: &str) -> bool {
         self.features.iter().any(|f| f == name)
+    }
+}
+
+fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Retention from what was asked for; without any wish 15 days.
+pub fn retention_of(
+    time: Option<Duration>,
+    size_bytes: Option<u64>,
+    size_percent: Option<f64>,
+) -> RetentionSettings {
+    let time_ms = time.map(ms);
+    let nothing = time_ms.is_none() && size_bytes.is_none() && size_percent.is_none();
+    RetentionSettings {
+        time_ms: time_ms.or_else(|| nothing.then_some(RETENTION_DEFAULT_MS)),
+        size_bytes,
+        size_percent,
     }
 }
 
@@ -430,7 +498,9 @@ mod tests {
         for (name, value) in [
             ("web.route-prefix", "/"),
             ("storage.tsdb.retention.size", "0B"),
-            ("storage.tsdb.retention.time", "0s"),
+            ("storage.tsdb.retention.time", "15d"),
+            ("storage.tsdb.min-block-duration", "2h"),
+            ("storage.tsdb.max-block-duration", "1d12h"),
             ("storage.remote.read-sample-limit", "50000000"),
         ] {
             assert_eq!(f.map[name], value, "{name}");
@@ -464,9 +534,34 @@ mod tests {
     }
 
     #[test]
+    fn retention_is_what_was_asked_for_or_15_days() {
+        let kept = |args: &[&str]| {
+            let f = flags(args).unwrap();
+            let shown = f.map["storage.tsdb.max-block-duration"].clone();
+            (f.retention().time_ms, f.retention().size_bytes, shown)
+        };
+        let day = 24 * 3_600_000;
+        assert_eq!(kept(&[]), (Some(15 * day), None, "1d12h".to_owned()));
+        let time = "--storage.tsdb.retention.time=10d";
+        let size = "--storage.tsdb.retention.size=1GB";
+        assert_eq!(kept(&[time]), (Some(10 * day), None, "1d".to_owned()));
+        assert_eq!(kept(&[size]), (None, Some(1 << 30), "31d".to_owned()));
+        assert_eq!(
+            kept(&[time, size, "--storage.tsdb.retention=1d"]),
+            (Some(10 * day), Some(1 << 30), "1d".to_owned())
+        );
+        let old = kept(&["--storage.tsdb.retention=100d"]);
+        assert_eq!(old, (Some(100 * day), None, "10d".to_owned()));
+        let short = kept(&["--storage.tsdb.retention.time=1h"]);
+        assert_eq!(short.2, "2h", "no smaller than the smallest");
+        let asked = kept(&["--storage.tsdb.max-block-duration=2h", time]);
+        assert_eq!(asked.2, "2h");
+    }
+
+    #[test]
     fn inert_flags_warn_and_modes_exclude() {
         let f = flags(&[
-            "--storage.tsdb.min-block-duration=2h",
+            "--storage.tsdb.wal-segment-size=100MB",
             "--web.console.templates=x",
         ])
         .unwrap();

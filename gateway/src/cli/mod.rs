@@ -7,7 +7,7 @@ mod help;
 mod parse;
 mod table;
 
-pub use flags::{Ack, Flags, FlagsError, LogFormat, LogLevel, Runtime};
+pub use flags::{Ack, Flags, FlagsError, LogFormat, LogLevel, Runtime, retention_of};
 pub use help::{documentation, help, version};
 pub use parse::{Ask, Given, UsageError, flags_map, parse};
 pub use table::{FEATURES, FLAGS, FlagSpec, Kind, Mode, Status, find};

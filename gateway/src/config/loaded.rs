@@ -4,12 +4,13 @@ use super::field::{Field, FilePath};
 use super::schema::scrape::Job;
 use super::schema::{Document, JobsFile};
 use super::yaml::{self, Node, Place, Problem};
-use crate::cli::Flags;
+use crate::cli::{Flags, retention_of};
 use crate::limits::CONFIG_FILE_BYTES_MAX;
 use ingest::scrape::config::ScrapeConfig;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use storage_engine::maintenance::RetentionSettings;
 use storage_engine::model::Labels;
 
 /// What runs when there is no file: this server scrapes itself every 5 seconds.
@@ -173,6 +174,28 @@ impl Config {
         self.document.global.evaluation_interval.std()
     }
 
+    /// `storage.tsdb.retention` over what the flags ask for.
+    pub fn retention(&self, flags: &Flags) -> RetentionSettings {
+        let section = self.document.storage.tsdb.as_ref();
+        let Some(section) = section.and_then(|tsdb| tsdb.retention.as_ref()) else {
+            return flags.retention();
+        };
+        let time = Some(section.time.std()).filter(|time| !time.is_zero());
+        let size = Some(section.size.0).filter(|bytes| *bytes > 0);
+        let percent = Some(section.percentage).filter(|percent| *percent > 0.0);
+        retention_of(
+            time.or(flags.retention_time),
+            size.or(flags.retention_size),
+            percent,
+        )
+    }
+
+    /// `storage.tsdb.out_of_order_time_window`
+    pub fn out_of_order_window_ms(&self) -> i64 {
+        let section = self.document.storage.tsdb.as_ref();
+        section.map_or(0, |tsdb| tsdb.out_of_order_time_window.0)
+    }
+
     /// One job's section as text.
     pub fn job_yaml(&self, job_name: &str) -> Option<String> {
         let mut jobs = self.document.scrape_configs.iter().chain(&self.extra_jobs);
@@ -218,7 +241,9 @@ impl Config {
         note(!document.remote_write.is_empty(), "remote_write");
         note(!document.remote_read.is_empty(), "remote_read");
         note(document.tracing.is_some(), "tracing");
-        note(!document.storage.is_empty(), "storage");
+        for name in document.storage.inactive() {
+            note(true, name);
+        }
         note(
             !document.global.query_log_file.0.is_empty(),
             "global.query_log_file",

@@ -343,7 +343,6 @@ fn a_kube_prometheus_file_loads() {
             "alerting",
             "remote_write",
             "remote_read",
-            "storage",
             "kubernetes_sd_configs (jobs: serviceMonitor/monitoring/node-exporter/0, serviceMonitor/monitoring/kubelet/1)",
             "ec2_sd_configs (jobs: serviceMonitor/monitoring/kubelet/1)",
         ]

@@ -5,7 +5,7 @@
 use super::request::Request;
 use super::respond::{self, Response, envelope};
 use super::server::not_ready;
-use crate::api::{features, labels, lifecycle, query, status, targets, write};
+use crate::api::{admin, features, labels, lifecycle, query, status, targets, write};
 use crate::worker::Worker;
 use http::{HeaderValue, Method};
 use percent_encoding::percent_decode_str;
@@ -57,7 +57,10 @@ pub enum Handler {
     QueryExemplars,
     Notifications,
     Features,
-    AdminApi,
+    StatusBlocks,
+    DeleteSeries,
+    CleanTombstones,
+    Snapshot,
 }
 
 /// One line of the table.
@@ -182,6 +185,12 @@ pub const ROUTES: &[Route] = &[
         Handler::StatusTsdb,
     ),
     route(
+        "/api/v1/status/tsdb/blocks",
+        GET,
+        Needs::Ready,
+        Handler::StatusBlocks,
+    ),
+    route(
         "/api/v1/status/walreplay",
         GET,
         Needs::Nothing,
@@ -205,19 +214,19 @@ pub const ROUTES: &[Route] = &[
         "/api/v1/admin/tsdb/delete_series",
         POST_PUT,
         Needs::Ready,
-        Handler::AdminApi,
+        Handler::DeleteSeries,
     ),
     route(
         "/api/v1/admin/tsdb/clean_tombstones",
         POST_PUT,
         Needs::Ready,
-        Handler::AdminApi,
+        Handler::CleanTombstones,
     ),
     route(
         "/api/v1/admin/tsdb/snapshot",
         POST_PUT,
         Needs::Ready,
-        Handler::AdminApi,
+        Handler::Snapshot,
     ),
 ];
 
@@ -390,7 +399,10 @@ async fn call(worker: &Rc<Worker>, handler: Handler, request: Request) -> Respon
         Handler::QueryExemplars => envelope(labels::no_exemplars(worker, request).await),
         Handler::Notifications => envelope(status::no_notifications()),
         Handler::Features => envelope(features::features(worker)),
-        Handler::AdminApi => envelope(lifecycle::admin_disabled()),
+        Handler::StatusBlocks => envelope(status::blocks(worker)),
+        Handler::DeleteSeries => admin::delete_series(worker, request).await,
+        Handler::CleanTombstones => admin::clean_tombstones(worker).await,
+        Handler::Snapshot => admin::snapshot(worker, request).await,
     }
 }
 
@@ -459,7 +471,12 @@ mod tests {
         for route in ROUTES {
             if matches!(
                 route.handler,
-                Handler::Reload | Handler::Quit | Handler::Write | Handler::AdminApi
+                Handler::Reload
+                    | Handler::Quit
+                    | Handler::Write
+                    | Handler::DeleteSeries
+                    | Handler::CleanTombstones
+                    | Handler::Snapshot
             ) {
                 assert!(!route.methods.contains(&Method::GET), "{}", route.path);
             }

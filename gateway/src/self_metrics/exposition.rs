@@ -112,6 +112,26 @@ impl Exposition {
         }
     }
 
+    /// A histogram family with one histogram, whose counts are cumulative.
+    pub fn histogram(
+        &mut self,
+        name: &'static str,
+        help: &str,
+        buckets: impl IntoIterator<Item = (f64, u64)>,
+        sum: f64,
+        count: u64,
+    ) {
+        self.family(name, "histogram", help);
+        for (bound, below) in buckets {
+            let mut le = String::new();
+            push_float(&mut le, bound);
+            self.line("_bucket", &[], Some(("le", &le)), below as f64);
+        }
+        self.line("_bucket", &[], Some(("le", "+Inf")), count as f64);
+        self.line("_sum", &[], None, sum);
+        self.line("_count", &[], None, count as f64);
+    }
+
     /// A histogram family.
     pub fn histograms<'a>(
         &mut self,

@@ -140,6 +140,8 @@ impl Story {
             },
             sync_interval_nanos: self.profile.sync_interval_nanos,
             mailbox_messages: self.profile.mailbox_messages,
+            maintenance: None,
+            wall_start_ms: 0,
         }
     }
 

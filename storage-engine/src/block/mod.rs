@@ -41,6 +41,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod times;
+mod tombstone_file;
 mod verify;
 mod writer;
 
@@ -50,6 +51,9 @@ pub use labels::LabelCount;
 pub use numbers::Profile;
 pub use reader::{Block, BlockError};
 pub use statistics::PageStats;
+pub use tombstone_file::{
+    TOMBSTONE_FORMAT_VERSION, TombstoneFileError, read_tombstones, tombstone_path, write_tombstones,
+};
 pub use writer::{BlockOptions, BlockWriteError, BlockWriter};
 
 use crate::model::{LabelIter, METRIC_NAME, TimestampMs};

@@ -3,15 +3,6 @@
 //! Entry points: [`take_checkpoint`] while the shard works, [`load_checkpoint`] at start. Format page: `docs/format/checkpoint.md`, the
 //! reasons: `docs/decisions/0009-checkpoint.md`. Not here: the log (`wal`), when a checkpoint is due (`maintenance`).
 
-#![cfg_attr(
-    not(test),
-    allow(
-        dead_code,
-        unused_imports,
-        reason = "the maintenance worker takes checkpoints with the next change"
-    )
-)]
-
 mod door;
 mod format;
 mod load;

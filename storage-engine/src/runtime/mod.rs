@@ -7,6 +7,7 @@
 
 mod drive;
 mod glommio_shell;
+mod keeper_shell;
 mod log_pump;
 mod mailbox;
 mod probe;
@@ -16,6 +17,7 @@ mod tokio_shell;
 mod watchdog;
 
 pub(crate) use drive::PublishedStats;
+pub(crate) use keeper_shell::{pause, start_keeper_thread};
 pub(crate) use mailbox::{LogRequest, Mail, Mailbox, Refused};
 pub use probe::{RingUnavailable, probe_ring};
 pub(crate) use thread::{ShardStart, ShardThread, StartState, replay_shard};

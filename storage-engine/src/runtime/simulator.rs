@@ -6,11 +6,17 @@
 use super::drive::{PublishedStats, drive};
 use super::log_pump::{LocalLogQueue, LogNext, LogSource, run_log};
 use super::mailbox::{Mail, Mailbox, Refused};
-use super::thread::replay_shard;
+use super::thread::{open_shard_blocks, replay_shard};
 use super::{LogRequest, ReplyReceiver, Rt};
+use crate::block::BlockMeta;
 use crate::io::{Access, AlignedBytes, BlockingDisk, DiskFile, LogDisk, SimulatedDisk};
+use crate::maintenance::{
+    self, Counters, Desk, Keeper, KeeperParts, MaintenanceOptions, MaintenanceStats, OrderError,
+    Settings, Shelf, Wishes, desk, keep,
+};
+use crate::model::{Matcher, TimestampMs};
 use crate::shard::{Shard, ShardConfig, ShardStats};
-use crate::shard_api::{AppendBatch, AppendError, AppendMode, ShardChange, ShardTask};
+use crate::shard_api::{AppendBatch, AppendError, AppendMode, ShardChange, ShardTask, TimeRange};
 use crate::wal::{Replayed, WalOptions, WalWriter};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -43,6 +49,10 @@ pub struct SimulationOptions {
     pub sync_interval_nanos: u64,
     /// Messages that the mailbox holds.
     pub mailbox_messages: usize,
+    /// Blocks: their ranges, and how long they are kept; `None`: blocks are opened and left as they are.
+    pub maintenance: Option<MaintenanceOptions>,
+    /// What the wall clock shows at virtual time 0, in milliseconds.
+    pub wall_start_ms: TimestampMs,
 }
 
 /// The virtual world: time, chance, and a fingerprint of all that happened.
@@ -123,6 +133,36 @@ impl Rt for Simulated {
             LogRequest::Release { before } => before.rotate_left(32),
         });
         self.log.push(request);
+    }
+}
+
+/// The world as maintenance sees it.
+struct MaintenanceWorld {
+    world: Rc<World>,
+    wall_start_ms: TimestampMs,
+}
+
+impl maintenance::World for MaintenanceWorld {
+    fn wall_ms(&self) -> TimestampMs {
+        let passed = i64::try_from(self.world.now.get() / 1_000_000).unwrap_or(i64::MAX);
+        self.wall_start_ms.saturating_add(passed)
+    }
+
+    fn monotonic_nanos(&self) -> u64 {
+        self.world.now.get()
+    }
+
+    fn sleep(&self, nanos: u64) -> maintenance::Waiting<'_> {
+        let at = self.world.now.get().saturating_add(nanos);
+        Box::pin(self.world.until(at))
+    }
+
+    fn random(&self) -> [u8; 10] {
+        let mut bytes = [0; 10];
+        for byte in &mut bytes {
+            *byte = self.world.random() as u8;
+        }
+        bytes
     }
 }
 
@@ -260,12 +300,19 @@ pub struct SimulatedShard {
     stats: Arc<PublishedStats>,
     replayed: Replayed,
     tasks: Vec<Task>,
+    shelves: Arc<[Shelf]>,
+    counters: Arc<Counters>,
+    wishes: Arc<Wishes>,
+    /// Where orders to the keeper go; `None` once the shard is told to stop, or without maintenance.
+    orders: Option<Desk>,
 }
 
 impl SimulatedShard {
     /// Brings a shard back from `disk` and starts it. Errors are those of the replay.
     pub fn open(disk: &SimulatedDisk, options: &SimulationOptions) -> io::Result<SimulatedShard> {
         let mut shard = Shard::new(options.shard.clone());
+        let shelves: Arc<[Shelf]> = Arc::new([Shelf::default()]);
+        open_shard_blocks(disk, &options.wal.place, &mut shard, &shelves[0])?;
         let replayed = replay_shard(disk, &options.wal, &mut shard, &Default::default())?;
         let world = Rc::new(World {
             now: Cell::new(1),
@@ -301,13 +348,109 @@ impl SimulatedShard {
             mail.close();
             log.close();
         });
+        let counters: Arc<Counters> = Arc::default();
+        let wishes: Arc<Wishes> = Arc::default();
+        let mut tasks = vec![shard_task, log_task];
+        let orders = options.maintenance.clone().map(|maintenance| {
+            let shard_dir = options
+                .wal
+                .place
+                .dir
+                .parent()
+                .unwrap_or(&options.wal.place.dir);
+            let parts = KeeperParts {
+                shard: 0,
+                data_dir: shard_dir.parent().unwrap_or(shard_dir).to_path_buf(),
+                wal: options.wal.place.clone(),
+                disk: Arc::new(disk.clone()),
+                mailbox: Arc::clone(&mailbox),
+                shelves: Arc::clone(&shelves),
+                settings: Arc::new(Settings::new(maintenance)),
+                counters: Arc::clone(&counters),
+                wishes: Arc::clone(&wishes),
+            };
+            let clocks: Rc<dyn maintenance::World> = Rc::new(MaintenanceWorld {
+                world: Rc::clone(&world),
+                wall_start_ms: options.wall_start_ms,
+            });
+            let (orders, arriving) = desk(Arc::clone(&wishes));
+            let keeper = Keeper::new(parts, Rc::clone(&clocks));
+            tasks.push(Task::new(keep(
+                vec![keeper],
+                arriving,
+                clocks,
+                Arc::clone(&wishes),
+            )));
+            orders
+        });
         Ok(SimulatedShard {
             world,
             mailbox,
             stats,
             replayed,
-            tasks: vec![shard_task, log_task],
+            tasks,
+            shelves,
+            counters,
+            wishes,
+            orders,
         })
+    }
+
+    /// The sound blocks of the shard.
+    pub fn blocks(&self) -> Vec<BlockMeta> {
+        self.shelves[0].metas()
+    }
+
+    /// What maintenance has done, and what lies on disk.
+    pub fn maintenance_stats(&self) -> MaintenanceStats {
+        let mut stats = self.counters.view();
+        let (log_bytes, quarantined) =
+            self.shelves[0].with(|shelf| (shelf.log_bytes, shelf.quarantined.len() as u64));
+        stats.add_shelf(&self.blocks(), log_bytes, quarantined);
+        stats
+    }
+
+    /// Deletes what matches in `range`; the outcome comes while the simulation runs.
+    pub fn delete_series(
+        &mut self,
+        matchers: Vec<Matcher>,
+        range: TimeRange,
+    ) -> oneshot::Receiver<Result<(), OrderError>> {
+        self.order(maintenance::Task::Delete { matchers, range })
+    }
+
+    /// Writes every block anew that has deletions; the outcome comes while the simulation runs.
+    pub fn clean_tombstones(&mut self) -> oneshot::Receiver<Result<(), OrderError>> {
+        self.order(maintenance::Task::CleanTombstones)
+    }
+
+    /// Does now what is due; the outcome comes while the simulation runs.
+    pub fn maintain(&mut self) -> oneshot::Receiver<Result<(), OrderError>> {
+        self.order(maintenance::Task::Round)
+    }
+
+    /// Puts this shard's part of a snapshot into `dir`; the outcome comes while the simulation runs.
+    pub fn snapshot(
+        &mut self,
+        dir: &Path,
+        with_head: bool,
+    ) -> oneshot::Receiver<Result<(), OrderError>> {
+        let dir = dir.to_path_buf();
+        self.order(maintenance::Task::Snapshot { dir, with_head })
+    }
+
+    fn order(&mut self, task: maintenance::Task) -> oneshot::Receiver<Result<(), OrderError>> {
+        let (sender, outcome) = oneshot::channel();
+        match self.orders.clone() {
+            Some(desk) => self.tasks.push(Task::new(async move {
+                // Whoever asked may have gone.
+                let _ = sender.send(desk.order(0, task).await);
+            })),
+            None => {
+                let _ = sender.send(Err(OrderError::Stopped));
+            }
+        }
+        outcome
     }
 
     /// What the replay found.
@@ -349,7 +492,9 @@ impl SimulatedShard {
     }
 
     /// Asks the shard to finish and end.
-    pub fn stop(&self) {
+    pub fn stop(&mut self) {
+        self.wishes.stop.store(true, Ordering::Release);
+        self.orders = None;
         self.mailbox.request_stop();
     }
 

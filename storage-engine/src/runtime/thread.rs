@@ -8,12 +8,15 @@ use super::mailbox::Mailbox;
 use super::{glommio_shell, tokio_shell};
 use crate::checkpoint::{CheckpointPlace, RestoreTarget, load_checkpoint};
 use crate::io::{Disk, StandardDisk};
+use crate::maintenance::{BLOCKS, Shelf, open_blocks};
 use crate::model::{SeriesRef, TimestampMs};
 use crate::shard::{Shard, ShardConfig};
 use crate::wal::format::{PayloadError, RecordKind};
 use crate::wal::histograms::LoggedHistogram;
 use crate::wal::tombstones::decode_tombstones;
-use crate::wal::{LogPosition, ReplayProgress, ReplayTarget, Replayed, WalOptions, replay_behind};
+use crate::wal::{
+    LogPosition, ReplayProgress, ReplayTarget, Replayed, WalOptions, WalPlace, replay_behind,
+};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -50,6 +53,8 @@ pub(crate) struct ShardThread {
     pub(crate) stats: Arc<PublishedStats>,
     pub(crate) progress: Arc<ReplayProgress>,
     pub(crate) state: watch::Sender<StartState>,
+    /// Where the shard's blocks are listed for others; one for each shard.
+    pub(crate) shelves: Arc<[Shelf]>,
 }
 
 /// Puts replayed records into a shard.
@@ -104,6 +109,35 @@ impl RestoreTarget for IntoShard<'_> {
     fn shard(&mut self) -> &mut Shard {
         self.shard
     }
+}
+
+/// Gives an empty shard the blocks of its directory, before its log is read: what they hold is not replayed.
+pub(super) fn open_shard_blocks(
+    disk: &dyn Disk,
+    place: &WalPlace,
+    shard: &mut Shard,
+    shelf: &Shelf,
+) -> io::Result<()> {
+    let shard_dir = place.dir.parent().unwrap_or(&place.dir);
+    let opened =
+        open_blocks(disk, &shard_dir.join(BLOCKS), place.shard).map_err(io::Error::other)?;
+    tracing::info!(
+        shard = place.shard,
+        blocks = opened.blocks.len(),
+        quarantined = opened.quarantined.len(),
+        "blocks opened"
+    );
+    // First, because a block whose deletions alone are lost is among the sound ones too.
+    for quarantined in &opened.quarantined {
+        shard.quarantine(quarantined.clone());
+    }
+    shard.change_blocks(opened.blocks.clone(), &[], opened.sealed_until);
+    shelf.with(|shelf| {
+        shelf.blocks = opened.blocks;
+        shelf.quarantined = opened.quarantined;
+        shelf.opened = true;
+    });
+    Ok(())
 }
 
 /// Fills an empty shard from its newest checkpoint and the log behind that.
@@ -199,6 +233,8 @@ impl ShardThread {
             );
         }
         let mut shard = Shard::new(self.shard.clone());
+        let shelf = &self.shelves[self.index];
+        open_shard_blocks(&StandardDisk, &self.wal.place, &mut shard, shelf)?;
         let replayed = replay_shard(&StandardDisk, &self.wal, &mut shard, &self.progress)?;
         self.stats.write(shard.stats());
         self.state.send_modify(|state| state.ready += 1);

@@ -4,7 +4,7 @@
 //! Not here: what queries see ([`super::reader`]), which merges the head with blocks.
 
 use super::ShardReader;
-use crate::model::SeriesSamples;
+use crate::model::{SeriesSamples, TimestampMs};
 use crate::shard_api::{ReadNotes, TimeRange};
 use std::ops::Range;
 
@@ -18,6 +18,16 @@ impl ShardReader<'_> {
     /// Number of slots of the head, vacant ones included.
     pub fn head_slot_count(&self) -> u32 {
         self.data.head.slot_count()
+    }
+
+    /// Oldest and newest sample of the head.
+    pub fn head_time_range(&self) -> Option<(TimestampMs, TimestampMs)> {
+        self.data.head.time_range()
+    }
+
+    /// In-order samples of the head before this are in blocks.
+    pub fn head_from(&self) -> TimestampMs {
+        self.data.head_from
     }
 
     /// As [`Self::head_slots`], for some slots only.

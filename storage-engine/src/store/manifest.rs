@@ -101,16 +101,28 @@ impl Manifest {
                 cause: "it is missing, but the directory holds shards; restore it".to_owned(),
             });
         }
-        let store_id: [u8; 16] = random_bytes().map_err(io_error)?;
+        Manifest::write_new(disk, &path, shard_count).map_err(io_error)
+    }
+
+    /// Writes a manifest with a new identity for `shard_count` shards into `dir`, whatever is there.
+    pub(super) fn write_for_snapshot(
+        disk: &dyn Disk,
+        dir: &Path,
+        shard_count: usize,
+    ) -> io::Result<()> {
+        Manifest::write_new(disk, &dir.join(FILE_NAME), shard_count).map(drop)
+    }
+
+    fn write_new(disk: &dyn Disk, path: &Path, shard_count: usize) -> io::Result<Manifest> {
+        let store_id: [u8; 16] = random_bytes()?;
         let document = Document {
             format_version: FORMAT_VERSION,
             shard_count,
             store_id: format!("{:032x}", u128::from_be_bytes(store_id)),
         };
-        let mut text = serde_json::to_vec_pretty(&document)
-            .map_err(|error| io_error(io::Error::other(error)))?;
+        let mut text = serde_json::to_vec_pretty(&document).map_err(io::Error::other)?;
         text.push(b'\n');
-        write_atomically(disk, &path, &text).map_err(io_error)?;
+        write_atomically(disk, path, &text)?;
         Ok(Manifest {
             shard_count,
             store_id,

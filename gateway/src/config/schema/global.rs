@@ -46,7 +46,7 @@ section! {
 
 section! {
     /// How long blocks are kept.
-    Retention as "config.TSDBRetentionConfig" {
+    Retention as "config.TSDBRetentionConfig" checked by check_retention {
         time: Ms = Ms(0), filled;
         size: Bytes = Bytes(0), filled;
         percentage: f64 = 0.0, filled;
@@ -112,6 +112,35 @@ section! {
         label_name_underscore_sanitization: bool = true, filled;
         label_name_preserve_multiple_underscores: bool = true, filled;
     }
+}
+
+impl Storage {
+    /// Fields that are read and change nothing.
+    pub fn inactive(&self) -> Vec<&'static str> {
+        let mut out = Vec::new();
+        if self.exemplars.is_some() {
+            out.push("storage.exemplars");
+        }
+        if let Some(tsdb) = &self.tsdb {
+            if tsdb.stale_series_compaction_threshold != 0.0 {
+                out.push("storage.tsdb.stale_series_compaction_threshold");
+            }
+            if tsdb.chunk_encoding.is_some() {
+                out.push("storage.tsdb.chunk_encoding");
+            }
+        }
+        out
+    }
+}
+
+fn check_retention(retention: &mut Retention, node: &Node) -> Result<(), Problem> {
+    if (0.0..=100.0).contains(&retention.percentage) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        node.place_of("percentage"),
+        "'storage.tsdb.retention.percentage' must be in the range [0, 100]",
+    ))
 }
 
 /// Prometheus's default of `scrape_timeout`.

@@ -45,6 +45,8 @@ pub const BLOCK_PAGE_SAMPLES_MAX: u32 = 1 << 16;
 pub const BLOCK_HISTOGRAM_PARTS_PER_PAGE_MAX: usize = 1 << 17;
 /// Timestamps that a block's writer keeps to find parts of known time columns; older columns are forgotten, their parts written again.
 pub const BLOCK_TIMES_CACHED_MAX: usize = 1 << 20;
+/// Pages that a block's writer compares a new one with; when there are more, it begins anew and may write equal pages twice.
+pub const BLOCK_PAGES_COMPARED_MAX: usize = 4 << 20;
 /// Most bytes of a packed frame of pages once unpacked; a block that names a larger one is damaged.
 pub const BLOCK_FRAME_BYTES_MAX: usize = 256 << 20;
 /// Threads of maintenance (sealing, compaction, retention) for the whole store; shards beyond take turns on them.

@@ -72,19 +72,18 @@ impl PageEntry {
 /// Collects the directory while a block is written.
 #[derive(Debug, Default)]
 pub(super) struct DirectoryWriter {
-    first_pages: Vec<u64>,
-    kinds: Vec<u64>,
-    slices: Vec<u64>,
-    numbers: Vec<u64>,
+    first_pages: Vec<u32>,
+    kinds: Vec<u8>,
+    slices: Vec<u32>,
+    numbers: Vec<u32>,
     anchors: Vec<u64>,
 }
 
 impl DirectoryWriter {
     /// The next page belongs to a new series.
     pub(super) fn begin_series(&mut self) {
-        let series = self.first_pages.len() as u64;
-        self.first_pages
-            .push(self.kinds.len() as u64 - series.min(self.kinds.len() as u64));
+        // Every series has a page, so this never goes below zero.
+        self.first_pages.push(self.pages() - self.series());
     }
 
     /// Number of series.
@@ -106,23 +105,19 @@ impl DirectoryWriter {
         if self.pages().is_multiple_of(ANCHOR_EVERY) {
             self.anchors.push(offset);
         }
-        self.kinds.push(u64::from(page.kind));
-        self.slices.push(u64::from(page.slice));
-        self.numbers.push(u64::from(page.number));
+        self.kinds.push(page.kind);
+        self.slices.push(page.slice);
+        self.numbers.push(page.number);
     }
 
     /// Appends the section.
     pub(super) fn put_section(mut self, out: &mut Vec<u8>) {
         self.begin_series();
-        for column in [
-            &self.first_pages,
-            &self.kinds,
-            &self.slices,
-            &self.numbers,
-            &self.anchors,
-        ] {
-            packed::put(column, out);
-        }
+        packed::put_column(&self.first_pages, |n| u64::from(*n), out);
+        packed::put_column(&self.kinds, |n| u64::from(*n), out);
+        packed::put_column(&self.slices, |n| u64::from(*n), out);
+        packed::put_column(&self.numbers, |n| u64::from(*n), out);
+        packed::put(&self.anchors, out);
     }
 }
 
@@ -193,11 +188,10 @@ impl Directory {
         let anchor = number / ANCHOR_EVERY;
         let mut offset = self.anchors.get(file, anchor)?;
         for before in anchor * ANCHOR_EVERY..number {
-            let page = self.page(file, before)?;
-            if page.has_body() {
-                offset = offset
-                    .checked_add(u64::from(page.number))
-                    .ok_or(Bad("page offset"))?;
+            let kind = self.kinds.get(file, before)? as u8;
+            if kind == TIMES || !matches!(kind & CODE_MASK, CONSTANT | ALIAS) {
+                let bytes = self.numbers.get(file, before)?;
+                offset = offset.checked_add(bytes).ok_or(Bad("page offset"))?;
             }
         }
         Ok(offset)

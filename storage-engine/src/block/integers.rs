@@ -31,6 +31,7 @@ const DIVISOR_MAX: u64 = 1 << 40;
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     entries: Vec<u64>,
+    best_entries: Vec<u64>,
     divided: Vec<i64>,
     candidate: Vec<u8>,
     best: Vec<u8>,
@@ -103,17 +104,22 @@ fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
 /// Leaves the shortest form in `scratch.best`.
 fn choose(numbers: &[i64], scratch: &mut Scratch) {
     scratch.best.clear();
+    // Only the sizes are compared; the one that wins is packed.
+    let mut best_bytes = 0;
     for form in [STEPS_OF_STEPS, STEPS_OVER_BASE, STEPS, PLAIN] {
         let candidate = &mut scratch.candidate;
         candidate.clear();
         candidate.push(form);
         if put_form(form, numbers, &mut scratch.entries, candidate) {
-            put_entries(&scratch.entries, candidate);
-            if scratch.best.is_empty() || candidate.len() < scratch.best.len() {
+            let bytes = candidate.len() + entry_bytes(&scratch.entries);
+            if scratch.best.is_empty() || bytes < best_bytes {
+                best_bytes = bytes;
                 std::mem::swap(candidate, &mut scratch.best);
+                std::mem::swap(&mut scratch.entries, &mut scratch.best_entries);
             }
         }
     }
+    put_entries(&scratch.best_entries, &mut scratch.best);
 }
 
 /// Writes the leading numbers of `form` and leaves the entries in `entries`; `false` if the column is too short for the form.
@@ -156,12 +162,20 @@ fn put_form(form: u8, numbers: &[i64], entries: &mut Vec<u64>, out: &mut Vec<u8>
     true
 }
 
+/// Bytes of the entries as mini-blocks, at most.
+fn entry_bytes(entries: &[u64]) -> usize {
+    entries
+        .chunks(LANES)
+        .map(|part| 1 + best_width(part).2)
+        .sum()
+}
+
 /// Appends entries as mini-blocks.
 fn put_entries(entries: &[u64], out: &mut Vec<u8>) {
     for part in entries.chunks(LANES) {
         let mut lanes = [0; LANES];
         lanes[..part.len()].copy_from_slice(part);
-        let (width, exceptions) = best_width(part);
+        let (width, exceptions, _) = best_width(part);
         let flag = if exceptions > 0 { EXCEPTIONS } else { 0 };
         out.push(width as u8 | flag);
         pack(&lanes, part.len(), width, out);
@@ -178,15 +192,18 @@ fn put_entries(entries: &[u64], out: &mut Vec<u8>) {
     }
 }
 
-/// The width at which a mini-block is shortest, and how many entries are wider. Exceptions only come with widths below 64.
-fn best_width(part: &[u64]) -> (u32, usize) {
+/// The width at which a mini-block is shortest, how many entries are wider, and its bytes behind the width byte, at most. Exceptions only come with widths below 64.
+fn best_width(part: &[u64]) -> (u32, usize, usize) {
     let mut of_width = [0_usize; 65];
+    let mut widest = 0;
     for entry in part {
-        of_width[(64 - entry.leading_zeros()) as usize] += 1;
+        let width = 64 - entry.leading_zeros();
+        of_width[width as usize] += 1;
+        widest = widest.max(width);
     }
     let (mut best, mut best_bytes) = ((64, 0), usize::MAX);
     let (mut exceptions, mut exception_bytes) = (0, 0);
-    for width in (0..=64_u32).rev() {
+    for width in (0..=widest).rev() {
         let patches = if exceptions > 0 {
             1 + exception_bytes
         } else {
@@ -203,7 +220,7 @@ fn best_width(part: &[u64]) -> (u32, usize) {
         exceptions += more;
         exception_bytes += more * (1 + (width as usize).div_ceil(7));
     }
-    best
+    (best.0, best.1, best_bytes)
 }
 
 /// Decodes as many numbers as `out` has room for.

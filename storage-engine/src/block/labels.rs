@@ -56,7 +56,7 @@ impl Block {
     ) -> Decoded<T> {
         let group = ordinal / series::GROUP;
         with_scratch(|scratch| {
-            let (content, _) = scratch.series.get((self.key, group), |content| {
+            let content = scratch.series.get((self.key, group), |content| {
                 self.series.flatten(&self.file, group, content)
             })?;
             let (schema, values) = series::of_flat(content, ordinal % series::GROUP)?;

@@ -15,21 +15,26 @@ const ROOM_BYTES: usize = 8;
 
 /// Appends a table of `numbers`.
 pub(super) fn put(numbers: &[u64], out: &mut Vec<u8>) {
-    let count = u32::try_from(numbers.len());
+    put_column(numbers, |n| *n, out);
+}
+
+/// Appends a table of what `number` makes of the entries of a column that is kept in another form.
+pub(super) fn put_column<T>(column: &[T], number: impl Fn(&T) -> u64, out: &mut Vec<u8>) {
+    let count = u32::try_from(column.len());
     let count = count.unwrap_or_else(|_| unreachable!("BUG: a table of 2^32 entries"));
     out.extend_from_slice(&count.to_le_bytes());
     let mut data = Vec::new();
-    for group in numbers.chunks(GROUP) {
-        let least = group.iter().copied().min().unwrap_or_default();
-        let most = group.iter().copied().max().unwrap_or_default();
+    for group in column.chunks(GROUP) {
+        let least = group.iter().map(&number).min().unwrap_or_default();
+        let most = group.iter().map(&number).max().unwrap_or_default();
         let width = 64 - (most - least).leading_zeros();
         let place = data.len() as u64 | u64::from(width) << WIDTH_SHIFT;
         out.extend_from_slice(&least.to_le_bytes());
         out.extend_from_slice(&place.to_le_bytes());
         let mut word = 0_u128;
         let mut have = 0;
-        for number in group {
-            word |= u128::from(number - least) << have;
+        for entry in group {
+            word |= u128::from(number(entry) - least) << have;
             have += width;
             while have >= 8 {
                 data.push(word as u8);

@@ -1,6 +1,7 @@
 //! Pages on their way into a block: the choice of constant, alias or body, and what directory and statistics keep of each.
 //!
-//! Promise: memory is about 10 bytes a page, and what finds equal pages and times again. Not here: series and their labels.
+//! Promise: memory is about 10 bytes a page, its statistics (8 to 30), and what finds equal pages and times again, which is bounded. Not here:
+//! series and their labels.
 
 use super::directory::{DirectoryWriter, PageEntry, TIMES};
 use super::histograms;
@@ -8,6 +9,7 @@ use super::numbers::{self, ALIAS, CONSTANT, HISTOGRAMS, Profile};
 use super::statistics::{PageStats, StatisticsWriter};
 use super::stream::PageStream;
 use super::times::TimeWriter;
+use crate::limits::BLOCK_PAGES_COMPARED_MAX;
 use crate::model::{FloatHistogram, TimestampMs};
 use hashbrown::HashMap;
 use std::io;
@@ -100,6 +102,9 @@ impl PageWriter {
             self.add_entry(ALIAS, slice, page - same);
             self.statistics.add_nothing();
             return Ok(());
+        }
+        if self.seen.len() >= BLOCK_PAGES_COMPARED_MAX {
+            self.seen.clear();
         }
         self.seen.insert(hash, page);
         self.body.clear();

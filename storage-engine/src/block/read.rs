@@ -6,7 +6,7 @@
 use super::bytes::{Bad, Cursor, Decoded};
 use super::directory::PageEntry;
 use super::numbers::{CONSTANT, HISTOGRAMS};
-use super::scratch::{Kept, Scratch, with_scratch};
+use super::scratch::{Kept, SHORT_COLUMN, Scratch, with_scratch};
 use super::times::SliceTimes;
 use super::{Block, BlockError, histograms};
 use crate::limits::{BLOCK_FRAME_BYTES_MAX, BLOCK_PAGE_SAMPLES_MAX};
@@ -122,7 +122,13 @@ impl Block {
     ) {
         let pages = match self.directory.pages_of(&self.file, ordinal) {
             Ok(pages) => pages,
-            Err(bad) => return notes.note_damage(format!("block {}: {bad}", self.meta.id)),
+            Err(bad) => {
+                let text = format!(
+                    "block {} is damaged ({bad}), samples are missing",
+                    self.meta.id
+                );
+                return notes.note_damage(text);
+            }
         };
         with_scratch(|scratch| {
             for number in pages {
@@ -138,9 +144,10 @@ impl Block {
                     }
                     f(scratch, number, page, times, notes)
                 };
+                // One text for all pages that fail alike: an answer may meet thousands of them.
                 if let Err(bad) = read() {
                     notes.note_damage(format!(
-                        "block {}: page {number} is damaged ({bad}), its samples are missing",
+                        "block {} is damaged ({bad}), samples are missing",
                         self.meta.id
                     ));
                 }
@@ -159,12 +166,18 @@ impl Block {
         let slice = times.slice;
         let Scratch {
             unpacker,
-            columns,
+            short_columns,
+            long_columns,
             frames,
             ..
         } = scratch;
-        let (column, _) = columns.get((self.key, slice.column), |column| {
-            let place = self.times.column(&self.file, slice.column)?;
+        let place = self.times.column(&self.file, slice.column)?;
+        let columns = if place.count <= SHORT_COLUMN {
+            short_columns
+        } else {
+            long_columns
+        };
+        let column = columns.get((self.key, slice.column), |column| {
             if place.count > BLOCK_PAGE_SAMPLES_MAX {
                 return Err(Bad("time column too long"));
             }
@@ -282,7 +295,7 @@ impl Block {
         if raw_bytes > BLOCK_FRAME_BYTES_MAX as u64 {
             return Err(Bad("frame too large"));
         }
-        let (content, _) = kept.get((self.key, frame), |content| {
+        let content = kept.get((self.key, frame), |content| {
             let all = self.extents.bytes(&self.file, start, packed_bytes)?;
             let all = all
                 .get(..packed_bytes as usize)

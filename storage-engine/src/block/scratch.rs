@@ -7,8 +7,12 @@ use super::bytes::Decoded;
 use super::numbers::Unpacker;
 use std::cell::RefCell;
 
-/// Time columns that are kept.
-const COLUMNS_KEPT: usize = 16;
+/// Short time columns that are kept: neighbouring series are of different targets, so as many targets as this share.
+const SHORT_COLUMNS_KEPT: usize = 256;
+/// Timestamps of a short column, at most: 2 MiB for a thread.
+pub(super) const SHORT_COLUMN: u32 = 1024;
+/// Longer time columns that are kept.
+const LONG_COLUMNS_KEPT: usize = 16;
 /// Frames that are kept.
 const FRAMES_KEPT: usize = 4;
 
@@ -19,7 +23,8 @@ const GROUPS_KEPT: usize = 8;
 #[derive(Default)]
 pub(super) struct Scratch {
     pub(super) unpacker: Unpacker,
-    pub(super) columns: Kept<i64>,
+    pub(super) short_columns: Kept<i64>,
+    pub(super) long_columns: Kept<i64>,
     pub(super) frames: Kept<u8>,
     pub(super) series: Kept<u32>,
     pub(super) values: Vec<f64>,
@@ -27,7 +32,8 @@ pub(super) struct Scratch {
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
-        columns: Kept::new(COLUMNS_KEPT),
+        short_columns: Kept::new(SHORT_COLUMNS_KEPT),
+        long_columns: Kept::new(LONG_COLUMNS_KEPT),
         frames: Kept::new(FRAMES_KEPT),
         series: Kept::new(GROUPS_KEPT),
         ..Scratch::default()
@@ -39,56 +45,43 @@ pub(super) fn with_scratch<T>(f: impl FnOnce(&mut Scratch) -> T) -> T {
     SCRATCH.with_borrow_mut(f)
 }
 
-/// A few arrays, by block and number; the one that was not used for longest goes first.
+/// A few arrays, by block and number: each pair has one place, and the last one there stays.
 #[derive(Default)]
 pub(super) struct Kept<T> {
-    entries: Vec<Entry<T>>,
-    capacity: usize,
-    clock: u64,
+    places: Vec<Place<T>>,
 }
 
-struct Entry<T> {
-    key: (u64, u32),
-    used: u64,
+#[derive(Default, Clone)]
+struct Place<T> {
+    key: Option<(u64, u32)>,
     items: Vec<T>,
 }
 
-impl<T> Kept<T> {
+impl<T: Clone + Default> Kept<T> {
     fn new(capacity: usize) -> Self {
         Kept {
-            entries: Vec::new(),
-            capacity,
-            clock: 0,
+            places: vec![Place::default(); capacity],
         }
     }
 
-    /// The array of `key`, filled by `fill` if it is not here. The flag says whether it was.
+    /// The array of `key`, filled by `fill` if it is not here.
     pub(super) fn get(
         &mut self,
         key: (u64, u32),
         fill: impl FnOnce(&mut Vec<T>) -> Decoded<()>,
-    ) -> Decoded<(&[T], bool)> {
-        self.clock += 1;
-        if let Some(i) = self.entries.iter().position(|e| e.key == key) {
-            let entry = &mut self.entries[i];
-            entry.used = self.clock;
-            return Ok((&self.entries[i].items, true));
+    ) -> Decoded<&[T]> {
+        let mixed = key.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let index = mixed.wrapping_add(u64::from(key.1)) as usize % self.places.len().max(1);
+        let place = self
+            .places
+            .get_mut(index)
+            .unwrap_or_else(|| unreachable!("BUG: memory of a thread that was never made"));
+        if place.key != Some(key) {
+            place.key = None;
+            place.items.clear();
+            fill(&mut place.items)?;
+            place.key = Some(key);
         }
-        let mut items = Vec::new();
-        if self.entries.len() >= self.capacity {
-            let oldest = (0..self.entries.len()).min_by_key(|i| self.entries[*i].used);
-            if let Some(oldest) = oldest {
-                items = self.entries.swap_remove(oldest).items;
-                items.clear();
-            }
-        }
-        fill(&mut items)?;
-        self.entries.push(Entry {
-            key,
-            used: self.clock,
-            items,
-        });
-        let last = self.entries.len() - 1;
-        Ok((&self.entries[last].items, false))
+        Ok(&place.items)
     }
 }

@@ -1,7 +1,7 @@
 //! Writes a block: pages go to the file as they come, directory and index wait in memory until the end.
 //!
 //! Promise: after [`BlockWriter::finish`] the file is whole and synced; before, it has no tail and nobody takes it for a block. What waits in
-//! memory is about 10 bytes a page and, for each series, its labels as symbols and its places in the postings.
+//! memory is about 20 to 40 bytes a page and, for each series, its labels as symbols and its places in the postings.
 //! Not here: renaming, the directory's sync.
 
 use super::file_end::write_sections;

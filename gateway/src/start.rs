@@ -98,7 +98,7 @@ async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
     // The watch begins before the file is read, so that no change falls between the two.
     let watched = AutoReload::new(&flags);
     let config = load(&flags, address)?;
-    let store = Arc::new(Store::open(store_options(&flags))?);
+    let store = Arc::new(Store::open(store_options(&flags, &config))?);
     tracing::info!(
         runtime = store.runtime_name(),
         reason = store.runtime_reason(),
@@ -154,7 +154,7 @@ fn load(flags: &Flags, address: Option<SocketAddr>) -> Result<Config, StartError
     }
 }
 
-fn store_options(flags: &Flags) -> StoreOptions {
+fn store_options(flags: &Flags, config: &Config) -> StoreOptions {
     let mut options = StoreOptions::new(&flags.data_dir);
     options.shard_count = flags.shards;
     options.runtime = match flags.runtime {
@@ -184,7 +184,16 @@ fn store_options(flags: &Flags) -> StoreOptions {
         retention: flags.retention(),
         ..MaintenanceOptions::default()
     };
+    options.exemplars_max = exemplars_max(flags, config);
     options
+}
+
+/// Exemplars to keep at most: none without the feature.
+fn exemplars_max(flags: &Flags, config: &Config) -> usize {
+    match flags.has_feature("exemplar-storage") {
+        true => config.exemplars_max(),
+        false => 0,
+    }
 }
 
 fn engine(flags: &Flags, config: &Config) -> Engine {
@@ -249,12 +258,15 @@ fn global_url(flags: &Flags, address: Option<SocketAddr>) -> GlobalUrlOptions {
 }
 
 /// Puts a configuration in force.
-async fn apply(app: &App, services: &Services, config: Config) {
+async fn apply(app: &App, services: &Services, mut config: Config) {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
     for section in config.inactive_sections() {
         tracing::warn!(section, "parsed, but not active in this version");
+    }
+    if app.flags().has_feature("exemplar-storage") {
+        config.show_exemplars();
     }
     services
         .engine
@@ -263,6 +275,10 @@ async fn apply(app: &App, services: &Services, config: Config) {
     let window_ms = config.out_of_order_window_ms();
     services.store.set_out_of_order_window(window_ms).await;
     services.config_yaml.store(Arc::new(config.to_yaml()));
+    let exemplars = exemplars_max(app.flags(), &config);
+    if let Err(error) = services.store.resize_exemplars(exemplars).await {
+        tracing::error!(err = %error, "the number of exemplars kept could not be changed");
+    }
     let external_labels = config.external_labels();
     let mut jobs = config.scrape_configs();
     if app.flags().has_feature("extra-scrape-metrics") {

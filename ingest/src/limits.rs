@@ -66,6 +66,9 @@ pub const SYMBOLS_RETAINED_BYTES: usize = 4 << 20;
 /// can say a bucket in one byte; beyond this the request is refused with 400.
 pub const HISTOGRAM_PARTS_PER_REQUEST_MAX: usize = 8 << 20;
 
+/// Exemplars taken from one request or page; further ones are ignored (exemplars never fail a request).
+pub const EXEMPLARS_PER_REQUEST_MAX: usize = 1 << 18;
+
 /// Metadata records taken from one request; further ones are ignored (metadata never fails a request).
 pub const METADATA_PER_REQUEST_MAX: usize = 50_000;
 

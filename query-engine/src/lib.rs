@@ -4,6 +4,7 @@
 
 pub mod engine;
 pub mod eval;
+pub mod exemplars;
 mod fragment;
 pub mod functions;
 mod go_math;

@@ -27,3 +27,6 @@ pub const SHARED_FRAGMENTS_MAX: usize = 64;
 pub const YIELD_CELLS: usize = 200_000;
 /// Names or values that a metadata request collects from one shard before it stops asking for more, when the request gives no limit.
 pub const METADATA_ITEMS_MAX: usize = 1_000_000;
+
+/// Series with exemplars that one slice of an exemplar query looks at; then other tasks have their turn.
+pub const EXEMPLAR_SERIES_PER_SLICE: usize = 256;

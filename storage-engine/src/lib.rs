@@ -5,6 +5,7 @@
 
 pub mod block;
 mod checkpoint;
+mod exemplars;
 mod head;
 mod index;
 pub mod io;

@@ -2,7 +2,7 @@
 //!
 //! Everything here is owned data. A shard is touched by one thread; nobody shares its insides.
 
-use crate::model::{FloatHistogram, SeriesRef, TimestampMs};
+use crate::model::{Exemplar, FloatHistogram, Labels, SeriesRef, TimestampMs};
 use crate::shard::{Action, Shard, ShardReader};
 use std::sync::Arc;
 
@@ -17,6 +17,12 @@ pub struct AppendBatch {
     pub values: Vec<f64>,
     /// Native histogram samples, stored after the columns.
     pub histograms: Vec<HistogramSample>,
+    /// When the counting began that each float sample is the result of (0: not known); empty, or one entry for each.
+    pub starts: Vec<TimestampMs>,
+    /// The same for `histograms`.
+    pub histogram_starts: Vec<TimestampMs>,
+    /// Exemplars, stored after the samples. A series needs a sample to come to be.
+    pub exemplars: Vec<ExemplarSample>,
     /// Label sets that the sender has no reference for yet.
     pub new_series: NewSeries,
     /// Upper bound for timestamps (remote write: now + 10 min); samples above it are out of bounds.
@@ -39,6 +45,15 @@ pub struct HistogramSample {
     pub timestamp: TimestampMs,
     /// The value.
     pub histogram: Arc<FloatHistogram>,
+}
+
+/// One exemplar of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExemplarSample {
+    /// Whose exemplar it is.
+    pub series: SampleSeries,
+    /// What.
+    pub exemplar: Exemplar,
 }
 
 /// How a sample names its series: a reference the shard gave earlier, or an entry of [`AppendBatch::new_series`].
@@ -130,6 +145,27 @@ pub enum RejectReason {
     InvalidLabels,
 }
 
+/// Why one exemplar was not stored. Texts are Prometheus's, where it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExemplarRefusal {
+    /// Older than the series' newest exemplar allows.
+    #[error("out of order exemplar")]
+    OutOfOrder,
+    /// More characters in its labels than [`crate::model::EXEMPLAR_LABEL_RUNES_MAX`].
+    #[error(
+        "label length for exemplar exceeds maximum of {} UTF-8 characters",
+        crate::model::EXEMPLAR_LABEL_RUNES_MAX
+    )]
+    LabelsTooLong,
+    /// Later than the sender's bound.
+    #[error("out of bounds: timestamp is too far in the future")]
+    TooFarAhead,
+    /// No such series, or none of its samples was stored yet.
+    #[error("unknown series when trying to add an exemplar")]
+    UnknownSeries,
+}
+
 /// One refused sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rejection {
@@ -150,6 +186,17 @@ pub struct AppendOutcome {
     pub series_added: u32,
     /// Refused samples in ascending order of index.
     pub rejections: Vec<Rejection>,
+    /// Refused exemplars: index in the batch, and why. All others are stored, were there already, or are not kept at all.
+    pub exemplar_refusals: Vec<(u32, ExemplarRefusal)>,
+}
+
+/// The exemplars of one series, as a query gets them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesExemplars {
+    /// The series.
+    pub labels: Labels,
+    /// Its exemplars, ascending by time.
+    pub exemplars: Vec<Exemplar>,
 }
 
 /// Why a whole batch was not stored.

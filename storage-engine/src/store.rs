@@ -15,7 +15,7 @@ use crate::maintenance::{MaintenanceOptions, Shelf, shard_dir};
 use crate::model::ShardId;
 use crate::runtime::{Mail, Mailbox, PublishedStats, Refused, ShardStart, ShardThread, StartState};
 use crate::runtime::{Watchdog, probe_ring};
-use crate::shard::{ShardConfig, ShardStats};
+use crate::shard::{Action, Shard, ShardConfig, ShardStats};
 use crate::shard_api::{
     AppendBatch, AppendError, AppendMode, AppendOutcome, ShardChange, ShardRunner, ShardTask,
 };
@@ -57,6 +57,8 @@ pub struct StoreOptions {
     /// Bytes of series, samples and index, over all shards in equal parts, beyond which new series are refused; at an eighth
     /// more, all appends are refused as overloaded. `None`: no bound.
     pub memory_bytes_max: Option<u64>,
+    /// Exemplars kept at most, over all shards in equal parts; 0 keeps none.
+    pub exemplars_max: usize,
     /// Pin each shard's thread to a core.
     pub pin_threads: bool,
     /// Blocks: their ranges, and how long they are kept.
@@ -76,6 +78,7 @@ impl StoreOptions {
             out_of_bounds_window_ms: ShardConfig::default().out_of_bounds_window_ms,
             series_per_shard_max: SERIES_PER_SHARD_MAX,
             memory_bytes_max: None,
+            exemplars_max: 0,
             pin_threads: true,
             maintenance: MaintenanceOptions::default(),
         }
@@ -214,6 +217,7 @@ impl Store {
                 memory_bytes_max: options
                     .memory_bytes_max
                     .map(|bytes| bytes / manifest.shard_count as u64),
+                exemplars_max: share(options.exemplars_max, manifest.shard_count, index),
             };
             let place = WalPlace {
                 dir: shard_dir(&dir, index).join("wal"),
@@ -369,6 +373,27 @@ impl Store {
         }
     }
 
+    /// Changes how many exemplars are kept; with fewer, each shard's oldest go. Tries again while a shard is overloaded.
+    pub async fn resize_exemplars(&self, exemplars_max: usize) -> Result<(), AppendError> {
+        for shard in 0..self.shards.len() {
+            loop {
+                let change = Box::new(ResizeExemplars(share(
+                    exemplars_max,
+                    self.shards.len(),
+                    shard,
+                )));
+                match self.change(shard, change).await {
+                    Ok(_) => break,
+                    Err(AppendError::Overloaded) => {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn mailbox(&self, shard: usize) -> &Mailbox {
         let count = self.shards.len();
         assert!(shard < count, "BUG: shard {shard} of {count}");
@@ -419,6 +444,22 @@ impl Store {
             }
         }
         self.maintained.join();
+    }
+}
+
+/// What shard `index` of `count` gets of a whole.
+fn share(whole: usize, count: usize, index: usize) -> usize {
+    whole / count + usize::from(index < whole % count)
+}
+
+/// Gives a shard's exemplars another number of places.
+struct ResizeExemplars(usize);
+
+impl ShardChange for ResizeExemplars {
+    fn apply(self: Box<Self>, shard: &mut Shard, request: u64, _: u64, actions: &mut Vec<Action>) {
+        shard.resize_exemplars(self.0);
+        let result = Ok(AppendOutcome::default());
+        actions.push(Action::Reply { request, result });
     }
 }
 

@@ -167,7 +167,6 @@ const FIXED: &[(&str, bool, &[&str])] = &[
         false,
         &[
             "delayed_compaction",
-            "exemplar_storage",
             "histograms_st_encoding",
             "st_storage",
             "use_uncached_io",
@@ -202,6 +201,8 @@ fn registry(flags: &Flags) -> Registry {
     for name in ["fill", "fill_left", "fill_right"] {
         set("promql", name, fill);
     }
+    let exemplars = flags.has_feature("exemplar-storage");
+    set("tsdb", "exemplar_storage", exemplars);
     let experimental = flags.has_feature("promql-experimental-functions");
     for name in ["limitk", "limit_ratio"] {
         set("promql_operators", name, experimental);

@@ -138,22 +138,6 @@ pub async fn series(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData
     Ok(data(json, all))
 }
 
-/// `/api/v1/query_exemplars`: the query is checked; there are no exemplars, since this version stores none.
-pub async fn no_exemplars(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData, ApiError> {
-    let form = form_of(&mut request).await?;
-    let start = time_param(&form, "start", TIME_MIN_MS)?;
-    let end = time_param(&form, "end", TIME_MAX_MS)?;
-    if end < start {
-        return Err(ApiError::bad_data(
-            "end timestamp must not be before start timestamp",
-        ));
-    }
-    let engine = worker.services.engine.load();
-    query_engine::parse::parse(form.value("query"), &engine.options().parser)
-        .map_err(|e| ApiError::bad_data(e.to_string()))?;
-    Ok(ApiData::json("[]".to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::unescape;

@@ -5,6 +5,7 @@
 
 pub mod admin;
 mod cardinality;
+pub mod exemplars;
 pub mod features;
 mod json;
 pub mod labels;

@@ -132,6 +132,7 @@ fn write_head(page: &mut Exposition, stats: &[ShardStats], oldest_in_blocks: Opt
         ),
     ] {
         page.one_gauge(name, help, value);
+    write_exemplars(page, stats);
     }
 }
 
@@ -286,8 +287,44 @@ fn write_shards(page: &mut Exposition, stats: &[ShardStats]) {
         ("series", sum(|s| s.series_bytes)),
         ("open_chunks", sum(|s| s.open_chunk_bytes)),
         ("sealed_chunks", sum(|s| s.sealed_chunk_bytes)),
+        ("exemplars", sum(|s| s.exemplar_bytes)),
         ("histograms", sum(|s| s.histogram_bytes)),
     ] {
         page.sample(&[("part", part)], bytes);
     }
+}
+
+fn write_exemplars(page: &mut Exposition, stats: &[ShardStats]) {
+    let sum = |field: fn(&ShardStats) -> u64| stats.iter().map(field).sum::<u64>() as f64;
+    page.one_counter(
+        "prometheus_tsdb_exemplar_exemplars_appended_total",
+        "Total number of appended exemplars.",
+        sum(|s| s.exemplars_stored),
+    );
+    page.one_gauge(
+        "prometheus_tsdb_exemplar_exemplars_in_storage",
+        "Number of exemplars currently in circular storage.",
+        sum(|s| s.exemplars),
+    );
+    page.one_gauge(
+        "prometheus_tsdb_exemplar_series_with_exemplars_in_storage",
+        "Number of series with exemplars currently in circular storage.",
+        sum(|s| s.exemplar_series),
+    );
+    let oldest = stats.iter().filter_map(|s| s.exemplar_oldest).min();
+    page.one_gauge(
+        "prometheus_tsdb_exemplar_last_exemplars_timestamp_seconds",
+        "The timestamp of the oldest exemplar stored in circular storage. Useful to check for what time range the current exemplar buffer limit allows.",
+        oldest.map_or(0.0, |t| t as f64 / 1000.0),
+    );
+    page.one_gauge(
+        "prometheus_tsdb_exemplar_max_exemplars",
+        "Total number of exemplars the exemplar storage can store, resizeable.",
+        sum(|s| s.exemplars_max),
+    );
+    page.one_counter(
+        "prometheus_tsdb_exemplar_out_of_order_exemplars_total",
+        "Total number of out of order exemplar ingestion failed attempts.",
+        sum(|s| s.exemplars_out_of_order),
+    );
 }

@@ -247,6 +247,11 @@ pub(super) fn write_metrics(page: &mut Exposition, scrape: &ScrapeManager) {
             &c.out_of_order,
         ),
         (
+            "prometheus_target_scrapes_exemplar_out_of_order_total",
+            "Total number of exemplar rejected due to not being out of the expected order.",
+            &c.exemplars_out_of_order,
+        ),
+        (
             "prometheus_target_scrapes_sample_duplicate_timestamp_total",
             "Total number of samples rejected due to duplicate timestamps but different values.",
             &c.duplicate_timestamp,

@@ -220,7 +220,7 @@ pub const FEATURES: &[(&str, Status)] = &[
     ("concurrent-rule-eval", Status::Inert),
     ("created-timestamp-zero-ingestion", Status::Inert),
     ("delayed-compaction", Status::Inert),
-    ("exemplar-storage", Status::Inert),
+    ("exemplar-storage", Status::Works),
     ("fast-startup", Status::Inert),
     ("histograms-st-encoding", Status::Inert),
     ("memory-snapshot-on-shutdown", Status::Inert),

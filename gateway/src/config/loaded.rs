@@ -1,6 +1,7 @@
 //! A configuration as loaded: the file read, inherited values filled in, checked across sections, converted for the scraper.
 
 use super::field::{Field, FilePath};
+use super::schema::global::{EXEMPLARS_MAX, Exemplars};
 use super::schema::scrape::Job;
 use super::schema::{Document, JobsFile};
 use super::yaml::{self, Node, Place, Problem};
@@ -194,6 +195,20 @@ impl Config {
     pub fn out_of_order_window_ms(&self) -> i64 {
         let section = self.document.storage.tsdb.as_ref();
         section.map_or(0, |tsdb| tsdb.out_of_order_time_window.0)
+    }
+
+    /// Exemplars to keep at most, if that feature is on; 0: none.
+    pub fn exemplars_max(&self) -> usize {
+        let exemplars = self.document.storage.exemplars.as_ref();
+        let max = exemplars.map_or(EXEMPLARS_MAX, |e| e.max_exemplars);
+        usize::try_from(max).unwrap_or(0)
+    }
+
+    /// Shows the number of exemplars in the text of this configuration, where the file does not give one: they are kept.
+    pub fn show_exemplars(&mut self) {
+        self.document.storage.exemplars.get_or_insert(Exemplars {
+            max_exemplars: EXEMPLARS_MAX,
+        });
     }
 
     /// One job's section as text.

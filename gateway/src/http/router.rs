@@ -5,7 +5,9 @@
 use super::request::Request;
 use super::respond::{self, Response, envelope};
 use super::server::not_ready;
-use crate::api::{admin, features, labels, lifecycle, query, status, targets, write};
+use crate::api::{
+    admin, exemplars, features, labels, lifecycle, query, status, targets, write,
+};
 use crate::worker::Worker;
 use http::{HeaderValue, Method};
 use percent_encoding::percent_decode_str;
@@ -396,7 +398,7 @@ async fn call(worker: &Rc<Worker>, handler: Handler, request: Request) -> Respon
         Handler::StatusTsdb => envelope(status::tsdb(worker, &request).await),
         Handler::StatusWalReplay => envelope(status::wal_replay(worker)),
         Handler::Write => write::remote_write(worker, request).await,
-        Handler::QueryExemplars => envelope(labels::no_exemplars(worker, request).await),
+        Handler::QueryExemplars => exemplars::query(worker, request).await,
         Handler::Notifications => envelope(status::no_notifications()),
         Handler::Features => envelope(features::features(worker)),
         Handler::StatusBlocks => envelope(status::blocks(worker)),

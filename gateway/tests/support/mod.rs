@@ -176,7 +176,8 @@ impl Drop for Ferula {
     }
 }
 
-fn parse(bytes: &[u8]) -> Answer {
+/// Takes an answer apart.
+pub fn parse(bytes: &[u8]) -> Answer {
     let end = bytes.windows(4).position(|w| w == b"\r\n\r\n");
     let Some(end) = end else {
         return Answer {

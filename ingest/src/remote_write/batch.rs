@@ -9,15 +9,16 @@ use super::histogram::{Histogram, count_parts};
 use super::wire::WireError;
 use crate::identity::{Identity, IdentityTable};
 use crate::limits::{
-    COLUMN_GUESS_SAMPLES_MAX, METADATA_PER_REQUEST_MAX, NEW_SERIES_BYTES_MAX, WRITE_ERROR_BYTES_MAX,
+    COLUMN_GUESS_SAMPLES_MAX, EXEMPLARS_PER_REQUEST_MAX, METADATA_PER_REQUEST_MAX,
+    NEW_SERIES_BYTES_MAX, WRITE_ERROR_BYTES_MAX,
 };
 use crate::text::MetricType;
 use crate::validate::LabelSetError;
 use std::sync::Arc;
 use storage_engine::model::{
-    FloatHistogram, HistogramError, METRIC_NAME, TimestampMs, hash_without,
+    Exemplar, FloatHistogram, HistogramError, METRIC_NAME, TimestampMs, hash_without,
 };
-use storage_engine::shard_api::{AppendBatch, HistogramSample, SampleSeries};
+use storage_engine::shard_api::{AppendBatch, ExemplarSample, HistogramSample, SampleSeries};
 
 /// Where the shards are: how many, and which one a route hash leads to.
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +103,8 @@ pub(crate) struct ShardPart {
     pub(crate) origins: Vec<u32>,
     /// The same for each histogram sample.
     pub(crate) histogram_origins: Vec<u32>,
+    /// The same for each exemplar.
+    pub(crate) exemplar_origins: Vec<u32>,
     /// For each new series: its identity entry and hash.
     pub(crate) learners: Vec<(u32, u128)>,
 }
@@ -134,6 +137,7 @@ impl ShardPart {
             },
             origins: Vec::with_capacity(samples),
             histogram_origins: Vec::new(),
+            exemplar_origins: Vec::new(),
             learners: Vec::new(),
         }
     }
@@ -141,6 +145,11 @@ impl ShardPart {
     /// Samples of both kinds.
     pub(crate) fn sample_count(&self) -> usize {
         self.origins.len() + self.histogram_origins.len()
+    }
+
+    /// Neither samples nor exemplars.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sample_count() == 0 && self.exemplar_origins.is_empty()
     }
 
     /// Is the sample with this number a histogram? They are numbered behind the floats.
@@ -169,6 +178,12 @@ impl ShardPart {
         self.histogram_origins.push(origin);
     }
 
+    pub(crate) fn push_exemplar(&mut self, series: SampleSeries, origin: u32, exemplar: Exemplar) {
+        let sample = ExemplarSample { series, exemplar };
+        self.batch.exemplars.push(sample);
+        self.exemplar_origins.push(origin);
+    }
+
     /// Whose sample number `index` is, to be replaced.
     pub(crate) fn series_mut(&mut self, index: u32) -> Option<&mut SampleSeries> {
         let index = index as usize;
@@ -187,7 +202,9 @@ impl ShardPart {
             timestamps: self.batch.timestamps.clone(),
             values: self.batch.values.clone(),
             histograms: self.batch.histograms.clone(),
+            exemplars: self.batch.exemplars.clone(),
             timestamp_max: self.batch.timestamp_max,
+            ..AppendBatch::default()
         }
     }
 
@@ -225,6 +242,7 @@ pub(crate) struct Arrival<'a> {
     pub(crate) timestamps: &'a [i64],
     pub(crate) values: &'a [f64],
     pub(crate) histograms: &'a [Histogram],
+    pub(crate) exemplars: &'a [Exemplar],
 }
 
 /// Sorts arrivals into the batches of their shards.
@@ -234,6 +252,7 @@ pub(crate) struct Sorter<F> {
     canonical: Vec<u8>,
     new_bytes: usize,
     histogram_parts: usize,
+    exemplars: usize,
     invalid: Vec<(u32, HistogramError)>,
 }
 
@@ -253,6 +272,7 @@ impl<F: Fn(u64) -> usize> Sorter<F> {
             canonical: Vec::new(),
             new_bytes: 0,
             histogram_parts: 0,
+            exemplars: 0,
             invalid: Vec::new(),
         }
     }
@@ -271,6 +291,7 @@ impl<F: Fn(u64) -> usize> Sorter<F> {
             Identity::Unknown => {
                 labels(&mut self.canonical)?;
                 if arrival.timestamps.is_empty()
+                    && arrival.exemplars.is_empty()
                     && arrival.histograms.iter().all(|h| h.value.is_err())
                 {
                     return self.place_histograms(None, arrival);
@@ -283,10 +304,26 @@ impl<F: Fn(u64) -> usize> Sorter<F> {
                 part.push(series, arrival.origin, (timestamp, value));
             }
         }
+        if !arrival.exemplars.is_empty() {
+            self.place_exemplars((shard, series), arrival);
+        }
         if arrival.histograms.is_empty() {
             return Ok(());
         }
         self.place_histograms(Some((shard, series)), arrival)
+    }
+
+    #[cold]
+    fn place_exemplars(&mut self, (shard, series): (u16, SampleSeries), arrival: &Arrival<'_>) {
+        let Some(part) = self.parts.get_mut(shard as usize) else {
+            return;
+        };
+        for exemplar in arrival.exemplars {
+            if self.exemplars < EXEMPLARS_PER_REQUEST_MAX {
+                self.exemplars += 1;
+                part.push_exemplar(series, arrival.origin, exemplar.clone());
+            }
+        }
     }
 
     /// Places those that are valid, notes the others.
@@ -333,7 +370,7 @@ impl<F: Fn(u64) -> usize> Sorter<F> {
     /// Hands over the batches that have samples, and the histograms that are not valid.
     pub(crate) fn finish(self, prepared: &mut Prepared) {
         let parts = self.parts.into_iter();
-        prepared.parts = parts.filter(|p| p.sample_count() > 0).collect();
+        prepared.parts = parts.filter(|p| !p.is_empty()).collect();
         prepared.invalid = self.invalid;
     }
 }

@@ -6,6 +6,7 @@
 //! Not here: HTTP, authentication, metrics of the receiver.
 
 mod batch;
+mod exemplar;
 mod headers;
 mod histogram;
 mod receiver;

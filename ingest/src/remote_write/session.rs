@@ -22,10 +22,11 @@ use crate::identity::{IdentityTable, LabelHasher};
 use crate::limits::{IDENTITY_ENTRIES_MAX, REMOTE_WRITE_AHEAD_MS};
 use crate::validate::show_labels;
 use futures_util::future::join_all;
+use hashbrown::HashMap;
 use std::cell::RefCell;
 use storage_engine::model::{HistogramError, LabelIter, TimestampMs};
 use storage_engine::shard_api::{
-    AppendError, AppendMode, AppendOutcome, RejectReason, SampleSeries,
+    AppendError, AppendMode, AppendOutcome, ExemplarRefusal, RejectReason, SampleSeries,
 };
 
 /// What a worker remembers between requests: the series of its senders. Use one per worker thread.
@@ -127,7 +128,7 @@ impl WriteSession {
         &mut self,
         request: WriteRequest<'_>,
         part: &ShardPart,
-        samples: &[u32],
+        stale: &Stale,
     ) -> Result<ShardPart, WriteError> {
         let body = request.body;
         let symbols = match request.version {
@@ -135,35 +136,39 @@ impl WriteSession {
             Version::V2 => v2::symbols_of(body, &self.hasher_v2)?,
         };
         let timestamp_max = request.now.saturating_add(REMOTE_WRITE_AHEAD_MS);
-        let mut out = ShardPart::new(part.shard, timestamp_max, samples.len());
-        let mut last: Option<(u32, u32)> = None;
+        let mut out = ShardPart::new(part.shard, timestamp_max, stale.samples.len());
+        let mut places: HashMap<u32, u32> = HashMap::new();
         let mut canonical = Vec::new();
-        for &sample in samples {
+        let mut place = |session: &mut Self, out: &mut ShardPart, origin: u32| {
+            if let Some(&index) = places.get(&origin) {
+                return Ok(Some(index));
+            }
+            let written = match request.version {
+                Version::V1 => v1::labels_at(body, origin, &mut Vec::new(), &mut canonical),
+                Version::V2 => v2::labels_at(body, &symbols, origin, &mut canonical),
+            };
+            match written {
+                Ok(()) => {}
+                // Its hash was learnt from valid labels.
+                Err(LabelsFault::Series(_)) => return Ok(None),
+                Err(LabelsFault::Request(error)) => return Err(error),
+            }
+            let hash = match request.version {
+                Version::V1 => v1::hash_at(body, origin, &session.hasher_v1)?,
+                Version::V2 => v2::hash_at(body, &symbols, origin, &session.hasher_v2)?,
+            };
+            let entry = session.table.forget(hash);
+            let index = out.push_new(&canonical, entry, hash);
+            places.insert(origin, index);
+            Ok(Some(index))
+        };
+        for &sample in &stale.samples {
             let Some((origin, sample)) = part.sample(sample) else {
                 continue;
             };
-            let index = match last {
-                Some((same, index)) if same == origin => index,
-                _ => {
-                    let written = match request.version {
-                        Version::V1 => v1::labels_at(body, origin, &mut Vec::new(), &mut canonical),
-                        Version::V2 => v2::labels_at(body, &symbols, origin, &mut canonical),
-                    };
-                    match written {
-                        Ok(()) => {}
-                        // Its hash was learnt from valid labels.
-                        Err(LabelsFault::Series(_)) => continue,
-                        Err(LabelsFault::Request(error)) => return Err(error),
-                    }
-                    let hash = match request.version {
-                        Version::V1 => v1::hash_at(body, origin, &self.hasher_v1)?,
-                        Version::V2 => v2::hash_at(body, &symbols, origin, &self.hasher_v2)?,
-                    };
-                    let entry = self.table.forget(hash);
-                    out.push_new(&canonical, entry, hash)
-                }
+            let Some(index) = place(self, &mut out, origin)? else {
+                continue;
             };
-            last = Some((origin, index));
             let series = SampleSeries::New(index);
             match sample {
                 Sample::Float(timestamp, value) => out.push(series, origin, (timestamp, value)),
@@ -172,7 +177,30 @@ impl WriteSession {
                 }
             }
         }
+        for &exemplar in &stale.exemplars {
+            let origin = part.exemplar_origins.get(exemplar as usize);
+            let sample = part.batch.exemplars.get(exemplar as usize);
+            if let (Some(&origin), Some(sample)) = (origin, sample)
+                && let Some(index) = place(self, &mut out, origin)?
+            {
+                let exemplar = sample.exemplar.clone();
+                out.push_exemplar(SampleSeries::New(index), origin, exemplar);
+            }
+        }
         Ok(out)
+    }
+}
+
+/// What a shard did not store because it does not know the reference: numbers of samples and of exemplars.
+#[derive(Debug, Default)]
+struct Stale {
+    samples: Vec<u32>,
+    exemplars: Vec<u32>,
+}
+
+impl Stale {
+    fn is_empty(&self) -> bool {
+        self.samples.is_empty() && self.exemplars.is_empty()
     }
 }
 
@@ -185,6 +213,13 @@ struct Refusal {
     future: bool,
     /// What is wrong with a histogram that no shard has seen.
     invalid: Option<HistogramError>,
+}
+
+/// An exemplar that a shard refused.
+#[derive(Debug, Clone, Copy)]
+struct ExemplarRefused {
+    origin: u32,
+    reason: ExemplarRefusal,
 }
 
 impl Refusal {
@@ -208,16 +243,17 @@ struct Tally {
     histograms_stored: u64,
     added: u64,
     refusals: Vec<Refusal>,
+    exemplars_refused: Vec<ExemplarRefused>,
     failure: Option<AppendError>,
 }
 
 impl ShardPart {
-    /// The samples refused for a stale reference; the other refusals go to `refusals`.
-    fn sift(&self, outcome: &AppendOutcome, refusals: &mut Vec<Refusal>) -> Vec<u32> {
-        let mut stale = Vec::new();
+    /// What was refused for a stale reference; the other refusals of samples go to `refusals`.
+    fn sift(&self, outcome: &AppendOutcome, refusals: &mut Vec<Refusal>) -> Stale {
+        let mut stale = Stale::default();
         for rejection in &outcome.rejections {
             if rejection.reason == RejectReason::UnknownSeries {
-                stale.push(rejection.sample);
+                stale.samples.push(rejection.sample);
                 continue;
             }
             let Some((origin, sample)) = self.sample(rejection.sample) else {
@@ -233,6 +269,27 @@ impl ShardPart {
             });
         }
         stale
+    }
+
+    /// Sorts the refused exemplars: those of stale references to `stale`, the others to `refused`.
+    fn sift_exemplars(
+        &self,
+        outcome: &AppendOutcome,
+        again: bool,
+        stale: &mut Stale,
+        refused: &mut Vec<ExemplarRefused>,
+    ) {
+        for &(exemplar, reason) in &outcome.exemplar_refusals {
+            let sample = self.batch.exemplars.get(exemplar as usize);
+            let known = sample.is_some_and(|s| matches!(s.series, SampleSeries::Known(_)));
+            if again && known && reason == ExemplarRefusal::UnknownSeries {
+                stale.exemplars.push(exemplar);
+                continue;
+            }
+            if let Some(&origin) = self.exemplar_origins.get(exemplar as usize) {
+                refused.push(ExemplarRefused { origin, reason });
+            }
+        }
     }
 }
 
@@ -281,6 +338,11 @@ pub async fn write<T: AppendTarget>(
         tally.refusals.extend(invalid);
     }
     let rejected = tally.refusals.len() as u64;
+    let late = |r: &&ExemplarRefused| r.reason == ExemplarRefusal::OutOfOrder;
+    let num_dropped = tally.exemplars_refused.iter().filter(late).count();
+    if num_dropped > 0 {
+        tracing::warn!(num_dropped, "Error on ingesting out-of-order exemplars");
+    }
     if asked_well && request.version == Version::V1 {
         // As in Prometheus: what only shows at the commit (two samples of the request against each other, another
         // sender in between) is counted, not answered.
@@ -332,7 +394,7 @@ async fn ask<T: AppendTarget>(
         };
         if !stale.is_empty() {
             let renamed = session.borrow_mut().by_labels(request, part, &stale)?;
-            part.adopt(&renamed, &stale);
+            part.adopt(&renamed, &stale.samples);
             let again = target.append(part.shard, part.batch.clone(), AppendMode::Check);
             refusals.clear();
             stale = match again.await {
@@ -374,6 +436,17 @@ impl ShardPart {
                 *place = SampleSeries::New(offset + index);
             }
         }
+        // The exemplars of these series name them by the same reference.
+        let origins = renamed.origins.iter().chain(&renamed.histogram_origins);
+        let histograms = renamed.batch.histograms.iter().map(|h| h.series);
+        let series = renamed.batch.series.iter().copied().chain(histograms);
+        let by_origin: HashMap<u32, SampleSeries> = origins.copied().zip(series).collect();
+        let exemplars = self.batch.exemplars.iter_mut();
+        for (exemplar, origin) in exemplars.zip(&self.exemplar_origins) {
+            if let Some(SampleSeries::New(index)) = by_origin.get(origin) {
+                exemplar.series = SampleSeries::New(offset + index);
+            }
+        }
     }
 }
 
@@ -408,7 +481,9 @@ async fn append<T: AppendTarget>(
             tally.stored += u64::from(outcome.accepted).saturating_sub(histograms);
             tally.added += u64::from(outcome.series_added);
             session.learn(part, &outcome);
-            let stale = part.sift(&outcome, &mut tally.refusals);
+            let mut stale = part.sift(&outcome, &mut tally.refusals);
+            let refused = &mut tally.exemplars_refused;
+            part.sift_exemplars(&outcome, round == 0, &mut stale, refused);
             if stale.is_empty() {
                 continue;
             }
@@ -467,24 +542,33 @@ fn answer_v2(
         // The sender tries the whole request again; samples that are stored already are accepted again.
         return WriteResponse::error(503, refusal.text());
     }
+    let exemplars_refused = tally.exemplars_refused.len() as u64;
     let written = Written {
         samples: tally.stored,
         histograms: tally.histograms_stored,
-        exemplars: counts.exemplars,
+        exemplars: counts.exemplars.saturating_sub(exemplars_refused),
     };
-    if !tally.refusals.is_empty() {
+    let told = |r: &&ExemplarRefused| r.reason == ExemplarRefusal::OutOfOrder;
+    let exemplars_told: Vec<ExemplarRefused> = tally
+        .exemplars_refused
+        .iter()
+        .filter(told)
+        .copied()
+        .collect();
+    if !tally.refusals.is_empty() || !exemplars_told.is_empty() {
         let symbols = v2::symbols_of(request.body, hasher).unwrap_or_default();
         // Refusals of one series follow each other: its labels are read once.
         let mut shown = (u32::MAX, String::new());
-        for refusal in &tally.refusals {
-            faults.push(refusal.origin, || {
-                if shown.0 != refusal.origin {
-                    shown = (
-                        refusal.origin,
-                        labels_text(request, &symbols, refusal.origin),
-                    );
+        let samples = tally.refusals.iter().map(|r| (r.origin, r.text()));
+        let exemplars = exemplars_told
+            .iter()
+            .map(|r| (r.origin, r.reason.to_string()));
+        for (origin, text) in samples.chain(exemplars) {
+            faults.push(origin, || {
+                if shown.0 != origin {
+                    shown = (origin, labels_text(request, &symbols, origin));
                 }
-                format!("{} for series {}", refusal.text(), shown.1)
+                format!("{text} for series {}", shown.1)
             });
         }
     }

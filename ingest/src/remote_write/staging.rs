@@ -6,6 +6,8 @@ use super::WriteError;
 use super::batch::{Arrival, LabelsFault, SeriesFault, Sorter};
 use super::histogram::{Histogram, count_parts};
 use crate::identity::{Identity, IdentityTable, LOOKUP_BATCH};
+use crate::limits::EXEMPLARS_PER_REQUEST_MAX;
+use storage_engine::model::Exemplar;
 
 /// What is known of a series before its identity is.
 #[derive(Debug, Clone, Copy, Default)]
@@ -16,6 +18,8 @@ pub(crate) struct Staged {
     pub(crate) samples_end: u32,
     /// End of its histograms in their column.
     pub(crate) histograms_end: u32,
+    /// End of its exemplars in their column.
+    pub(crate) exemplars_end: u32,
     pub(crate) histograms: u32,
     pub(crate) exemplars: u32,
     /// Remote write 1.0: the message was cut in two by its last bytes, unread.
@@ -32,6 +36,7 @@ pub(crate) struct Staging {
     pub(crate) timestamps: Vec<i64>,
     pub(crate) values: Vec<f64>,
     pub(crate) histograms: Vec<Histogram>,
+    pub(crate) exemplars: Vec<Exemplar>,
     histogram_parts: usize,
 }
 
@@ -50,6 +55,7 @@ impl Staging {
         self.timestamps.clear();
         self.values.clear();
         self.histograms.clear();
+        self.exemplars.clear();
         self.histogram_parts = 0;
     }
 
@@ -64,6 +70,13 @@ impl Staging {
         Ok(())
     }
 
+    /// Takes an exemplar that can be kept, within the limit.
+    pub(crate) fn push_exemplar(&mut self, exemplar: Option<Exemplar>) {
+        if self.exemplars.len() < EXEMPLARS_PER_REQUEST_MAX {
+            self.exemplars.extend(exemplar);
+        }
+    }
+
     /// Samples pushed since the last series was.
     pub(crate) fn samples_open(&self) -> usize {
         self.timestamps.len() - self.samples_staged()
@@ -76,6 +89,8 @@ impl Staging {
         self.values.truncate(end);
         let end = self.series.last().map_or(0, |s| s.histograms_end as usize);
         self.histograms.truncate(end);
+        let end = self.series.last().map_or(0, |s| s.exemplars_end as usize);
+        self.exemplars.truncate(end);
     }
 
     fn samples_staged(&self) -> usize {
@@ -86,6 +101,7 @@ impl Staging {
     pub(crate) fn push(&mut self, hash: u128, mut staged: Staged) -> bool {
         staged.samples_end = self.timestamps.len() as u32;
         staged.histograms_end = self.histograms.len() as u32;
+        staged.exemplars_end = self.exemplars.len() as u32;
         self.hashes.push(hash);
         self.series.push(staged);
         self.series.len() == LOOKUP_BATCH
@@ -104,11 +120,13 @@ impl Staging {
     ) -> Result<(), WriteError> {
         let mut entries = [0u32; LOOKUP_BATCH];
         table.resolve(&self.hashes, &mut entries);
-        let (mut start, mut histograms_start) = (0usize, 0usize);
+        let (mut start, mut histograms_start, mut exemplars_start) = (0usize, 0usize, 0usize);
         for ((&staged, &hash), entry) in self.series.iter().zip(&self.hashes).zip(entries) {
             let end = staged.samples_end as usize;
             let histograms_end = staged.histograms_end as usize;
             let histograms = self.histograms.get(histograms_start..histograms_end);
+            let exemplars_end = staged.exemplars_end as usize;
+            let exemplars = self.exemplars.get(exemplars_start..exemplars_end);
             let mut staged = staged;
             let mut arrival = Arrival {
                 entry,
@@ -117,6 +135,7 @@ impl Staging {
                 timestamps: self.timestamps.get(start..end).unwrap_or_default(),
                 values: self.values.get(start..end).unwrap_or_default(),
                 histograms: histograms.unwrap_or_default(),
+                exemplars: exemplars.unwrap_or_default(),
             };
             let mut reread = Staging::default();
             if staged.cut
@@ -133,6 +152,7 @@ impl Staging {
                     timestamps: &reread.timestamps,
                     values: &reread.values,
                     histograms: &reread.histograms,
+                    exemplars: &reread.exemplars,
                 };
             }
             let entry = arrival.entry;
@@ -153,6 +173,7 @@ impl Staging {
             );
             start = end;
             histograms_start = histograms_end;
+            exemplars_start = exemplars_end;
         }
         self.clear();
         Ok(())

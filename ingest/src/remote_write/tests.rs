@@ -7,9 +7,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
-use storage_engine::model::{Labels, SeriesRef};
+use storage_engine::model::{Exemplar, Labels, SeriesRef};
 use storage_engine::shard_api::{
-    AppendBatch, AppendError, AppendMode, AppendOutcome, RejectReason, Rejection, SampleSeries,
+    AppendBatch, AppendError, AppendMode, AppendOutcome, ExemplarRefusal, RejectReason, Rejection,
+    SampleSeries,
 };
 
 const NOW: i64 = 1_790_000_000_000;
@@ -30,6 +31,8 @@ fn block_on<F: Future>(future: F) -> F::Output {
 struct FakeShard {
     by_labels: HashMap<Vec<u8>, u32>,
     series: Vec<FakeSeries>,
+    /// Series and exemplar.
+    exemplars: Vec<(u32, Exemplar)>,
 }
 
 /// Labels, generation, samples.
@@ -119,6 +122,25 @@ impl FakeShard {
                     if mode == AppendMode::Partial {
                         self.series[at as usize].2.push((timestamp, value));
                     }
+                }
+            }
+        }
+        if mode == AppendMode::Check {
+            return outcome;
+        }
+        for (i, sample) in batch.exemplars.iter().enumerate() {
+            let at = match sample.series {
+                SampleSeries::New(index) => new[index as usize],
+                SampleSeries::Known(known) => match self.series.get(known.index as usize) {
+                    Some(s) if s.1 == known.generation => Some(known.index),
+                    _ => None,
+                },
+            };
+            match at {
+                Some(at) => self.exemplars.push((at, sample.exemplar.clone())),
+                None => {
+                    let refusal = (i as u32, ExemplarRefusal::UnknownSeries);
+                    outcome.exemplar_refusals.push(refusal);
                 }
             }
         }
@@ -230,6 +252,28 @@ fn sample_bytes(timestamp: i64, value: f64) -> Vec<u8> {
     let mut out = vec![0x09];
     out.extend_from_slice(&value.to_le_bytes());
     varint_field(&mut out, 2, timestamp as u64);
+    out
+}
+
+/// An exemplar of version 1.0 with the label `trace_id`.
+fn exemplar_v1_bytes(trace: &str, timestamp: i64) -> Vec<u8> {
+    let mut out = Vec::new();
+    bytes_field(&mut out, 1, &label_bytes(b"trace_id", trace.as_bytes()));
+    out.push(0x11);
+    out.extend_from_slice(&0.5f64.to_le_bytes());
+    varint_field(&mut out, 3, timestamp as u64);
+    out
+}
+
+/// An exemplar of version 2.0.
+fn exemplar_v2_bytes(refs: &[u64], timestamp: i64) -> Vec<u8> {
+    let mut packed = Vec::new();
+    refs.iter().for_each(|r| varint(&mut packed, *r));
+    let mut out = Vec::new();
+    bytes_field(&mut out, 1, &packed);
+    out.push(0x11);
+    out.extend_from_slice(&0.5f64.to_le_bytes());
+    varint_field(&mut out, 3, timestamp as u64);
     out
 }
 
@@ -429,7 +473,7 @@ fn v1_takes_any_layout_of_a_series() {
     bytes_field(&mut odd, 1, &label_bytes(b"job", b"a"));
     bytes_field(&mut odd, 2, &sample_bytes(5, 1.0));
     bytes_field(&mut odd, 1, &label_bytes(b"__name__", b"up"));
-    bytes_field(&mut odd, 3, &sample_bytes(1, 1.0));
+    bytes_field(&mut odd, 3, &exemplar_v1_bytes("t", 1));
     varint_field(&mut odd, 99, 7);
     bytes_field(&mut odd, 2, &sample_bytes(6, f64::NAN));
     let result = receiver.v1(&[odd.clone(), series_v1(UP, &[(NOW, 3.0)])]);
@@ -797,7 +841,7 @@ fn v2_metadata_is_taken_when_it_is_new() {
         varint_field(&mut metadata, 4, unit.unwrap_or(0));
         let mut rest = Vec::new();
         bytes_field(&mut rest, 2, &sample_bytes(NOW + step, 1.0));
-        bytes_field(&mut rest, 4, &sample_bytes(NOW, 1.0));
+        bytes_field(&mut rest, 4, &exemplar_v2_bytes(&refs, NOW));
         bytes_field(&mut rest, 5, &metadata);
         receiver.write(Version::V2, &body.raw(&refs, &rest).bytes())
     };
@@ -821,6 +865,75 @@ fn v2_metadata_is_taken_when_it_is_new() {
         result.response.body
     );
     assert_eq!(result.response.written.samples, 1);
+}
+
+#[test]
+fn exemplars_follow_their_series_to_new_references() {
+    for version in [Version::V1, Version::V2] {
+        let receiver = Receiver::new(1);
+        let body = |step: i64, trace: &str| match version {
+            Version::V1 => {
+                let mut up = Vec::new();
+                for (name, value) in UP {
+                    bytes_field(&mut up, 1, &label_bytes(name.as_bytes(), value.as_bytes()));
+                }
+                bytes_field(&mut up, 2, &sample_bytes(NOW + step, 1.0));
+                bytes_field(&mut up, 3, &exemplar_v1_bytes(trace, NOW + step));
+                body_v1(&[up, series_v1(DOWN, &[(NOW + step, 2.0)])])
+            }
+            Version::V2 => {
+                let mut body = BodyV2::new();
+                let refs = body.refs(UP);
+                let labels = body.refs(&[("trace_id", trace)]);
+                let mut rest = Vec::new();
+                bytes_field(&mut rest, 2, &sample_bytes(NOW + step, 1.0));
+                bytes_field(&mut rest, 4, &exemplar_v2_bytes(&labels, NOW + step));
+                body.raw(&refs, &rest)
+                    .add(DOWN, &[(NOW + step, 2.0)])
+                    .bytes()
+            }
+        };
+        for (step, trace) in ["a", "b", "c"].into_iter().enumerate() {
+            let result = receiver.write(version, &body(step as i64, trace));
+            assert_eq!(answer(&result), (204, ""), "{version:?}");
+            if version == Version::V2 {
+                assert_eq!(result.response.written.exemplars, 1);
+            }
+            receiver.store.restart();
+        }
+        let shard = receiver.store.shards[0].borrow();
+        let found: Vec<(u32, &str, i64)> = shard
+            .exemplars
+            .iter()
+            .map(|(at, e)| (*at, e.labels.value("trace_id"), e.timestamp - NOW))
+            .collect();
+        assert_eq!(
+            found,
+            [(0, "a", 0), (0, "b", 1), (0, "c", 2)],
+            "{version:?}"
+        );
+    }
+}
+
+#[test]
+fn exemplars_with_references_to_nowhere_are_told_and_cost_nothing_else() {
+    let receiver = Receiver::new(1);
+    let mut body = BodyV2::new();
+    let refs = body.refs(UP);
+    let mut rest = Vec::new();
+    bytes_field(&mut rest, 2, &sample_bytes(NOW, 1.0));
+    bytes_field(&mut rest, 4, &exemplar_v2_bytes(&[1, 99], NOW));
+    bytes_field(&mut rest, 4, &exemplar_v2_bytes(&refs, NOW));
+    let result = receiver.write(Version::V2, &body.raw(&refs, &rest).bytes());
+    assert_eq!(
+        answer(&result),
+        (
+            400,
+            "parsing exemplar for series {__name__=\"up\", job=\"a\"}: labelRefs 1 (name) = 99 (value) outside of symbols table (size 5)\n"
+        )
+    );
+    let written = result.response.written;
+    assert_eq!((written.samples, written.exemplars), (1, 1));
 }
 
 #[test]

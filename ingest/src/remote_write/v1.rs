@@ -7,6 +7,7 @@
 
 use super::WriteError;
 use super::batch::{FamilyMetadata, LabelsFault, Prepared, SeriesFault, Sorter};
+use super::exemplar::exemplar_v1;
 use super::histogram::histogram;
 use super::staging::{Placed, Staged, Staging};
 use super::wire::{BYTES, Reader, VARINT, WireError, lossy, sample};
@@ -191,7 +192,7 @@ fn walk_series<'a>(
             }
             3 => {
                 tag.expect(BYTES, "Exemplars")?;
-                well_formed(reader.bytes()?, "Exemplar")?;
+                staging.push_exemplar(exemplar_v1(reader.bytes()?)?);
                 staged.exemplars += 1;
             }
             4 => {
@@ -209,15 +210,6 @@ fn walk_series<'a>(
     })
 }
 
-/// Walks a message whose content is not used.
-pub(super) fn well_formed(message: &[u8], name: &'static str) -> Result<(), WireError> {
-    let mut reader = Reader::new(message);
-    while let Some(tag) = reader.tag(name)? {
-        reader.skip(tag)?;
-    }
-    Ok(())
-}
-
 /// The labels of the series message at `origin`, as pairs in the order of the wire.
 pub(super) fn pairs_at<'a>(
     body: &'a [u8],
@@ -233,24 +225,29 @@ pub(super) fn pairs_at<'a>(
             continue;
         }
         tag.expect(BYTES, "Labels")?;
-        let mut label = Reader::new(reader.bytes()?);
-        let (mut name, mut value) = (&b""[..], &b""[..]);
-        while let Some(tag) = label.tag("Label")? {
-            match tag.field {
-                1 => {
-                    tag.expect(BYTES, "Name")?;
-                    name = label.bytes()?;
-                }
-                2 => {
-                    tag.expect(BYTES, "Value")?;
-                    value = label.bytes()?;
-                }
-                _ => label.skip(tag)?,
-            }
-        }
-        pairs.push((name, value));
+        pairs.push(label(reader.bytes()?)?);
     }
     Ok(())
+}
+
+/// Name and value of a label message.
+pub(super) fn label(message: &[u8]) -> Result<(&[u8], &[u8]), WireError> {
+    let mut label = Reader::new(message);
+    let (mut name, mut value) = (&b""[..], &b""[..]);
+    while let Some(tag) = label.tag("Label")? {
+        match tag.field {
+            1 => {
+                tag.expect(BYTES, "Name")?;
+                name = label.bytes()?;
+            }
+            2 => {
+                tag.expect(BYTES, "Value")?;
+                value = label.bytes()?;
+            }
+            _ => label.skip(tag)?,
+        }
+    }
+    Ok((name, value))
 }
 
 /// The canonical labels of the series message at `origin`.

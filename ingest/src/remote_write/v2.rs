@@ -7,9 +7,10 @@
 
 use super::WriteError;
 use super::batch::{FamilyMetadata, LabelsFault, Prepared, SeriesFault, Sorter};
+use super::exemplar::{FoundExemplar, exemplar_v2};
 use super::histogram::histogram;
 use super::staging::{Placed, Staged, Staging};
-use super::v1::{metric_type, well_formed};
+use super::v1::metric_type;
 use super::wire::{BYTES, Reader, VARINT, WireError, lossy, sample};
 use crate::identity::{IdentityTable, LabelHasher};
 use crate::limits::SYMBOLS_RETAINED_BYTES;
@@ -121,7 +122,23 @@ pub(crate) fn decode<F: Fn(u64) -> usize>(
             origin: reader.at as u32,
             ..Staged::default()
         };
-        walk_series(reader.bytes()?, &mut references, &mut staged, staging)?;
+        let series = Series {
+            message: reader.bytes()?,
+            body,
+            symbols,
+        };
+        let bad_exemplar = walk_series(&series, &mut references, &mut staged, staging)?;
+        if let Some(reason) = bad_exemplar {
+            let faults = &mut prepared.borrow_mut().faults;
+            faults.push(staged.origin, || {
+                let mut pairs = Vec::new();
+                let _ = pairs_at(body, symbols, staged.origin, &mut pairs);
+                format!(
+                    "parsing exemplar for series {}: {reason}",
+                    show_labels(&pairs)
+                )
+            });
+        }
         let samples = staging.samples_open() as u64;
         let empty = samples == 0 && staged.histograms == 0;
         match check_references(&references, symbols.len()) {
@@ -259,15 +276,24 @@ fn account(
     });
 }
 
-/// Label references go to `references`, samples and histograms to `staging`, the rest is counted.
+/// A series message and what its references lead to.
+struct Series<'a> {
+    message: &'a [u8],
+    body: &'a [u8],
+    symbols: &'a SymbolTable,
+}
+
+/// Label references go to `references`, samples, histograms and exemplars to `staging`, the rest is counted. Returns why an exemplar
+/// could not be read.
 fn walk_series(
-    message: &[u8],
+    series: &Series<'_>,
     references: &mut Vec<u32>,
     staged: &mut Staged,
     staging: &mut Staging,
-) -> Result<(), WriteError> {
+) -> Result<Option<String>, WriteError> {
     references.clear();
-    let mut reader = Reader::new(message);
+    let mut bad_exemplar = None;
+    let mut reader = Reader::new(series.message);
     while let Some(tag) = reader.tag("TimeSeries")? {
         match tag.field {
             1 => read_references(&mut reader, tag.wire_type, references)?,
@@ -283,8 +309,17 @@ fn walk_series(
             }
             4 => {
                 tag.expect(BYTES, "Exemplars")?;
-                well_formed(reader.bytes()?, "Exemplar")?;
-                staged.exemplars += 1;
+                let symbol = |reference| series.symbols.text(series.body, reference);
+                match exemplar_v2(reader.bytes()?, symbol)? {
+                    FoundExemplar::Read(exemplar) => {
+                        staging.push_exemplar(exemplar);
+                        staged.exemplars += 1;
+                    }
+                    FoundExemplar::BadReferences(references) => {
+                        let reason = || references_reason(&references, series.symbols.len());
+                        bad_exemplar.get_or_insert_with(reason);
+                    }
+                }
             }
             5 => {
                 tag.expect(BYTES, "Metadata")?;
@@ -293,11 +328,11 @@ fn walk_series(
             _ => reader.skip(tag)?,
         }
     }
-    Ok(())
+    Ok(bad_exemplar)
 }
 
 /// Packed, as every sender writes them, or one by one.
-fn read_references(
+pub(super) fn read_references(
     reader: &mut Reader<'_>,
     wire_type: u8,
     references: &mut Vec<u32>,
@@ -349,8 +384,17 @@ fn check_references(references: &[u32], symbols: usize) -> Result<(), SeriesFaul
 
 #[cold]
 fn references_fault(references: &[u32], symbols: usize) -> SeriesFault {
+    let shown: Vec<String> = references.iter().take(256).map(u32::to_string).collect();
+    SeriesFault::References {
+        refs: format!("[{}]", shown.join(" ")),
+        reason: references_reason(references, symbols),
+    }
+}
+
+/// What is wrong with references.
+fn references_reason(references: &[u32], symbols: usize) -> String {
     let outside = |reference: &u32| *reference as usize >= symbols;
-    let reason = if !references.len().is_multiple_of(2) {
+    if !references.len().is_multiple_of(2) {
         format!("invalid labelRefs length {}", references.len())
     } else {
         let mut pairs = references.chunks_exact(2);
@@ -362,11 +406,6 @@ fn references_fault(references: &[u32], symbols: usize) -> SeriesFault {
         format!(
             "labelRefs {name} (name) = {value} (value) outside of symbols table (size {symbols})"
         )
-    };
-    let shown: Vec<String> = references.iter().take(256).map(u32::to_string).collect();
-    SeriesFault::References {
-        refs: format!("[{}]", shown.join(" ")),
-        reason,
     }
 }
 

@@ -1,8 +1,8 @@
 //! The samples of one scrape on their way to the shards: one batch per shard, and where each sample came from.
 
 use super::cache::LineId;
-use storage_engine::model::TimestampMs;
-use storage_engine::shard_api::{AppendBatch, SampleSeries};
+use storage_engine::model::{Exemplar, TimestampMs};
+use storage_engine::shard_api::{AppendBatch, ExemplarSample, SampleSeries};
 
 /// Where a sample came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub(super) struct ShardBatch {
     pub(super) batch: AppendBatch,
     /// One entry for each sample.
     pub(super) origins: Vec<Origin>,
+    /// The line of each exemplar.
+    pub(super) exemplar_lines: Vec<LineId>,
     /// The line of each entry of `batch.new_series`.
     pub(super) new_lines: Vec<LineId>,
 }
@@ -82,6 +84,12 @@ impl ShardBatch {
         self.batch.timestamps.push(timestamp);
         self.batch.values.push(value);
         self.origins.push(origin);
+    }
+
+    pub(super) fn push_exemplar(&mut self, series: SampleSeries, exemplar: Exemplar, line: LineId) {
+        let sample = ExemplarSample { series, exemplar };
+        self.batch.exemplars.push(sample);
+        self.exemplar_lines.push(line);
     }
 
     /// Adds labels, returns their index.

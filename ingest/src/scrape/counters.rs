@@ -51,6 +51,8 @@ pub struct ScrapeCounters {
     pub series_limit: AtomicU64,
     /// Batches that a shard refused as a whole (overload, log errors).
     pub failed_batches: AtomicU64,
+    /// `prometheus_target_scrapes_exemplar_out_of_order_total`
+    pub exemplars_out_of_order: AtomicU64,
     /// Exemplars seen on pages.
     pub exemplars: AtomicU64,
     intervals: Mutex<BTreeMap<String, SummaryTotals>>,

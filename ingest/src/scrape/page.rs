@@ -7,10 +7,13 @@ use super::batches::{Batches, Origin};
 use super::cache::{Known, LineId, SeriesCache, SeriesId, TextClass};
 use super::config::ScrapeConfig;
 use super::sample_labels::{SampleLabelsError, report_labels, stored_labels};
-use crate::limits::SCRAPE_SERIES_BYTES_MAX;
+use crate::limits::{EXEMPLARS_PER_REQUEST_MAX, SCRAPE_SERIES_BYTES_MAX};
 use crate::metadata::TargetMetadata;
-use crate::text::{ContentTypeError, Dialect, Entry, LabelPair, ParseError, Parser, Series};
-use storage_engine::model::{Labels, TimestampMs};
+use crate::text::{
+    ContentTypeError, Dialect, Entry, Exemplar as PageExemplar, LabelPair, ParseError, Parser,
+    Series,
+};
+use storage_engine::model::{Exemplar, Labels, TimestampMs};
 use storage_engine::shard_api::SampleSeries;
 
 /// Seed of the identity hash; the cache lives in memory only, and equal labels must meet across spellings.
@@ -42,6 +45,8 @@ pub(super) struct PageCounts {
     pub(super) series_added: u64,
     pub(super) duplicates: u64,
     pub(super) exemplars: u64,
+    /// Exemplars put into the batches.
+    pub(super) exemplars_kept: u64,
     /// Set when the page has more samples than allowed, even if it fails for another reason.
     pub(super) over_sample_limit: bool,
 }
@@ -126,7 +131,48 @@ impl PageReader<'_> {
         if explicit.is_none() || self.config.track_timestamps_staleness {
             self.cache.track(id);
         }
-        self.push(line, id, explicit.unwrap_or(now), series.value)
+        let timestamp = explicit.unwrap_or(now);
+        let target = self.target(line, id)?;
+        let Some((shard, sample_series)) = target else {
+            return Ok(());
+        };
+        let origin = Origin::Line(line);
+        self.batches
+            .push(shard, sample_series, timestamp, series.value, origin);
+        if let Some(exemplar) = &series.exemplar {
+            self.exemplar((shard, sample_series), exemplar, timestamp, line, counts);
+        }
+        Ok(())
+    }
+
+    /// Puts the exemplar of a sample in the batch. One whose labels cannot be kept is left out.
+    #[cold]
+    fn exemplar(
+        &mut self,
+        (shard, series): (u32, SampleSeries),
+        exemplar: &PageExemplar<'_>,
+        timestamp: TimestampMs,
+        line: LineId,
+        counts: &mut PageCounts,
+    ) {
+        let mut pairs = Vec::new();
+        exemplar.labels(&mut pairs);
+        let Ok(labels) = Labels::from_pairs(pairs) else {
+            return;
+        };
+        if counts.exemplars_kept >= EXEMPLARS_PER_REQUEST_MAX as u64 {
+            return;
+        }
+        counts.exemplars_kept += 1;
+        let exemplar = Exemplar {
+            labels,
+            value: exemplar.value,
+            timestamp: exemplar.timestamp.unwrap_or(timestamp),
+            timed: exemplar.timestamp.is_some(),
+        };
+        if let Some(shard) = self.batches.shard_mut(shard) {
+            shard.push_exemplar(series, exemplar, line);
+        }
     }
 
     fn first_sight<'p>(
@@ -175,7 +221,7 @@ impl PageReader<'_> {
         Some(index)
     }
 
-    /// Puts a sample in its shard's batch, with labels where the shard has given no reference yet.
+    /// Puts a sample in its shard's batch.
     fn push(
         &mut self,
         line: LineId,
@@ -183,8 +229,21 @@ impl PageReader<'_> {
         timestamp: TimestampMs,
         value: f64,
     ) -> Result<(), PageError> {
+        if let Some((shard, series)) = self.target(line, id)? {
+            self.batches
+                .push(shard, series, timestamp, value, Origin::Line(line));
+        }
+        Ok(())
+    }
+
+    /// The shard of a series and the series' name there; its labels go into the batch where the shard has given no reference yet.
+    fn target(
+        &mut self,
+        line: LineId,
+        id: SeriesId,
+    ) -> Result<Option<(u32, SampleSeries)>, PageError> {
         let Some(&cached) = self.cache.series(id) else {
-            return Ok(());
+            return Ok(None);
         };
         let series = match cached.reference {
             Some(reference) => SampleSeries::Known(reference),
@@ -196,16 +255,16 @@ impl PageReader<'_> {
                             labels_of_line(self.cache, line, self.target_labels, self.config)?;
                         let index = labels
                             .and_then(|labels| self.send_labels(line, id, cached.shard, &labels));
-                        let Some(index) = index else { return Ok(()) };
+                        let Some(index) = index else {
+                            return Ok(None);
+                        };
                         index
                     }
                 };
                 SampleSeries::New(index)
             }
         };
-        self.batches
-            .push(cached.shard, series, timestamp, value, Origin::Line(line));
-        Ok(())
+        Ok(Some((cached.shard, series)))
     }
 
     /// Adds a sample of a report series such as `up`.

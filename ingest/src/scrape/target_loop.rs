@@ -20,7 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use storage_engine::model::{STALE_NAN_BITS, TimestampMs};
 use storage_engine::shard_api::{
-    AppendBatch, AppendMode, AppendOutcome, RejectReason, SampleSeries,
+    AppendBatch, AppendMode, AppendOutcome, ExemplarRefusal, ExemplarSample, RejectReason,
+    SampleSeries,
 };
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep};
@@ -316,8 +317,12 @@ impl<A: AppendTarget> TargetLoop<A> {
         let sent = join_all(batches.into_shards().map(|(shard, mut sent)| {
             sent.batch.timestamp_max = Some(timestamp_max);
             let batch = std::mem::take(&mut sent.batch);
-            // Timestamps and values are needed again only if the shard does not know a series any more.
-            let again = (batch.timestamps.clone(), batch.values.clone());
+            // They are needed again only if the shard does not know a series any more.
+            let again = SentSamples {
+                timestamps: batch.timestamps.clone(),
+                values: batch.values.clone(),
+                exemplars: batch.exemplars.clone(),
+            };
             let store = Rc::clone(&store);
             async move {
                 let outcome = store.append(shard, batch, AppendMode::Partial).await;
@@ -329,7 +334,7 @@ impl<A: AppendTarget> TargetLoop<A> {
             duplicates,
             ..Refused::default()
         };
-        for (shard, sent, (timestamps, values), outcome) in sent {
+        for (shard, sent, again, outcome) in sent {
             let outcome = match outcome {
                 Ok(outcome) => outcome,
                 Err(error) => {
@@ -339,11 +344,7 @@ impl<A: AppendTarget> TargetLoop<A> {
             };
             let unknown = self.learn(&sent, &outcome, &mut refused);
             if !unknown.is_empty() {
-                let samples = unknown.into_iter().filter_map(|(sample, line)| {
-                    let sample = sample as usize;
-                    Some((line, *timestamps.get(sample)?, *values.get(sample)?))
-                });
-                let retry = self.with_labels(samples.collect(), timestamp_max);
+                let retry = self.with_labels(&unknown, &again, timestamp_max);
                 self.send_again(shard, retry, &mut refused).await;
             }
         }
@@ -361,19 +362,19 @@ impl<A: AppendTarget> TargetLoop<A> {
         );
     }
 
-    /// Takes references from an answer, counts refusals; returns samples whose series the shard no longer knows.
+    /// Takes references from an answer, counts refusals; returns what is of series that the shard no longer knows.
     fn learn(
         &mut self,
         sent: &ShardBatch,
         outcome: &AppendOutcome,
         refused: &mut Refused,
-    ) -> Vec<(u32, LineId)> {
+    ) -> Unknown {
         for (line, reference) in sent.new_lines.iter().zip(&outcome.created) {
             if let (Some(series), Some(reference)) = (self.cache.series_of(*line), reference) {
                 self.cache.set_reference(series, Some(*reference));
             }
         }
-        let mut unknown = Vec::new();
+        let mut unknown = Unknown::default();
         for rejection in &outcome.rejections {
             let Some(Origin::Line(line)) = sent.origins.get(rejection.sample as usize) else {
                 continue;
@@ -383,7 +384,7 @@ impl<A: AppendTarget> TargetLoop<A> {
                     if let Some(series) = self.cache.series_of(*line) {
                         self.cache.set_reference(series, None);
                     }
-                    unknown.push((rejection.sample, *line));
+                    unknown.samples.push((rejection.sample, *line));
                 }
                 RejectReason::OutOfOrder => refused.out_of_order += 1,
                 RejectReason::DuplicateTimestamp => refused.duplicates += 1,
@@ -392,13 +393,25 @@ impl<A: AppendTarget> TargetLoop<A> {
                 reason => refused.other = Some(reason),
             }
         }
+        for &(exemplar, reason) in &outcome.exemplar_refusals {
+            let line = sent.exemplar_lines.get(exemplar as usize);
+            match (reason, line) {
+                (ExemplarRefusal::UnknownSeries, Some(&line)) => {
+                    unknown.exemplars.push((exemplar, line));
+                }
+                (ExemplarRefusal::OutOfOrder, _) => refused.exemplars_out_of_order += 1,
+                // As in Prometheus, no other exemplar is worth a word.
+                _ => {}
+            }
+        }
         unknown
     }
 
     /// A batch that names its series by labels.
     fn with_labels(
         &mut self,
-        samples: Vec<(LineId, TimestampMs, f64)>,
+        unknown: &Unknown,
+        sent: &SentSamples,
         timestamp_max: TimestampMs,
     ) -> ShardBatch {
         let mut out = ShardBatch {
@@ -409,34 +422,43 @@ impl<A: AppendTarget> TargetLoop<A> {
             ..ShardBatch::default()
         };
         self.cache.start_batch_anew();
-        for (line, timestamp, value) in samples {
-            let Some(series) = self.cache.series_of(line) else {
-                continue;
-            };
-            let index = match self.cache.pending(series) {
-                Some(index) => index,
-                None => {
-                    let labels = labels_of_line(
-                        &self.cache,
-                        line,
-                        &self.active.target.labels,
-                        &self.settings.config,
-                    );
-                    // The line passed all checks when it was admitted under these very settings.
-                    let Ok(Some(labels)) = labels else { continue };
-                    let index = out.push_labels(labels.as_bytes(), line);
-                    self.cache.set_pending(series, index);
-                    index
-                }
-            };
-            out.push(
-                SampleSeries::New(index),
-                timestamp,
-                value,
-                Origin::Line(line),
-            );
+        for &(sample, line) in &unknown.samples {
+            let sample = sample as usize;
+            let (timestamp, value) = (sent.timestamps.get(sample), sent.values.get(sample));
+            if let (Some(&timestamp), Some(&value)) = (timestamp, value)
+                && let Some(index) = self.relabeled(line, &mut out)
+            {
+                let series = SampleSeries::New(index);
+                out.push(series, timestamp, value, Origin::Line(line));
+            }
+        }
+        for &(exemplar, line) in &unknown.exemplars {
+            if let Some(sample) = sent.exemplars.get(exemplar as usize)
+                && let Some(index) = self.relabeled(line, &mut out)
+            {
+                out.push_exemplar(SampleSeries::New(index), sample.exemplar.clone(), line);
+            }
         }
         out
+    }
+
+    /// Index of the labels of a line's series in `out`, where they are put if they are not there yet.
+    fn relabeled(&mut self, line: LineId, out: &mut ShardBatch) -> Option<u32> {
+        let series = self.cache.series_of(line)?;
+        if let Some(index) = self.cache.pending(series) {
+            return Some(index);
+        }
+        let labels = labels_of_line(
+            &self.cache,
+            line,
+            &self.active.target.labels,
+            &self.settings.config,
+        );
+        // The line passed all checks when it was admitted under these very settings.
+        let labels = labels.ok().flatten()?;
+        let index = out.push_labels(labels.as_bytes(), line);
+        self.cache.set_pending(series, index);
+        Some(index)
     }
 
     async fn send_again(&mut self, shard: usize, mut retry: ShardBatch, refused: &mut Refused) {
@@ -445,7 +467,7 @@ impl<A: AppendTarget> TargetLoop<A> {
         match store.append(shard, batch, AppendMode::Partial).await {
             Ok(outcome) => {
                 let unknown = self.learn(&retry, &outcome, refused);
-                if !unknown.is_empty() {
+                if !unknown.samples.is_empty() {
                     refused.other = Some(RejectReason::UnknownSeries);
                 }
             }
@@ -458,6 +480,10 @@ impl<A: AppendTarget> TargetLoop<A> {
         ScrapeCounters::add(&counters.out_of_order, refused.out_of_order);
         ScrapeCounters::add(&counters.out_of_bounds, refused.out_of_bounds);
         ScrapeCounters::add(&counters.series_limit, refused.series_limit);
+        ScrapeCounters::add(
+            &counters.exemplars_out_of_order,
+            refused.exemplars_out_of_order,
+        );
         let warn = |num_dropped: u64, text: &str| {
             if num_dropped > 0 {
                 tracing::warn!(
@@ -484,6 +510,10 @@ impl<A: AppendTarget> TargetLoop<A> {
         warn(
             refused.series_limit,
             "Error on ingesting samples of new series: the series limit is reached",
+        );
+        warn(
+            refused.exemplars_out_of_order,
+            "Error on ingesting out-of-order exemplars",
         );
         if let Some(reason) = refused.other {
             warn(1, &reason.to_string());
@@ -528,9 +558,30 @@ impl<A: AppendTarget> TargetLoop<A> {
     }
 }
 
+/// What was sent to a shard, for a second try.
+struct SentSamples {
+    timestamps: Vec<TimestampMs>,
+    values: Vec<f64>,
+    exemplars: Vec<ExemplarSample>,
+}
+
+/// Samples and exemplars, by number and line, of series that a shard no longer knows.
+#[derive(Debug, Default)]
+struct Unknown {
+    samples: Vec<(u32, LineId)>,
+    exemplars: Vec<(u32, LineId)>,
+}
+
+impl Unknown {
+    fn is_empty(&self) -> bool {
+        self.samples.is_empty() && self.exemplars.is_empty()
+    }
+}
+
 /// Refused samples of one scrape.
 #[derive(Debug, Default)]
 struct Refused {
+    exemplars_out_of_order: u64,
     out_of_order: u64,
     duplicates: u64,
     out_of_bounds: u64,

@@ -270,6 +270,7 @@ impl<S: ShardDoor> Taking<'_, S> {
         let look = |shard: &ShardReader<'_>| Some(shard.tombstone_records());
         let records = shard(self.door.look(look).await)?;
         self.put_encoded(&records)?;
+        self.put_exemplars().await?;
         let look = |shard: &ShardReader<'_>| Some(shard.out_of_order_slots());
         let mut of_slots = shard(self.door.look(look).await)?;
         of_slots.retain(|slot| *slot < slots);
@@ -283,6 +284,19 @@ impl<S: ShardDoor> Taking<'_, S> {
             };
             let records = shard(self.door.look(look).await)?;
             self.put_encoded(&records)?;
+            shard(self.door.breathe().await)?;
+        }
+        Ok(())
+    }
+
+    async fn put_exemplars(&mut self) -> Result<(), CheckpointError<S::Error>> {
+        let mut next = Some(0);
+        while let Some(from) = next {
+            let some = CHECKPOINT_SLICE_SERIES as usize;
+            let look = move |shard: &ShardReader<'_>| Some(shard.exemplar_records(from, some));
+            let (records, reached) = shard(self.door.look(look).await)?;
+            self.put_encoded(&records)?;
+            next = reached;
             shard(self.door.breathe().await)?;
         }
         Ok(())

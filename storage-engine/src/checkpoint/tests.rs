@@ -2,12 +2,12 @@
 
 use super::{CheckpointPlace, CheckpointReport, ShardDoor, take_checkpoint};
 use crate::io::{Access, BlockingDisk, CrashImage, Disk, Fault, SimulatedDisk};
-use crate::model::{BucketSpan, FloatHistogram, Labels, Matcher, SampleColumns};
+use crate::model::{BucketSpan, Exemplar, FloatHistogram, Labels, Matcher, SampleColumns};
 use crate::runtime::replay_shard;
 use crate::shard::{Action, Event, Shard, ShardConfig, ShardReader};
 use crate::shard_api::{
-    AppendBatch, AppendError, AppendMode, AppendOutcome, HistogramSample, SampleSeries,
-    ShardChange, TimeRange,
+    AppendBatch, AppendError, AppendMode, AppendOutcome, ExemplarSample, HistogramSample,
+    SampleSeries, ShardChange, TimeRange,
 };
 use crate::wal::{AckMode, Replayed, WalOptions, WalPlace, WalWriter};
 use futures_util::FutureExt;
@@ -95,10 +95,37 @@ fn histogram(round: u64) -> Arc<FloatHistogram> {
     })
 }
 
+fn exemplar(round: u64) -> Exemplar {
+    Exemplar {
+        labels: Labels::from_pairs([("trace_id", round.to_string())]).unwrap(),
+        value: round as f64 / 3.0,
+        timestamp: round as i64 * 1000 + 1,
+        timed: round.is_multiple_of(2),
+    }
+}
+
 impl World {
+    /// Series with exemplars, as texts, and these.
+    fn exemplars(&self) -> Vec<(String, Vec<Exemplar>)> {
+        let mut found = Vec::new();
+        let shard = self.shard.borrow();
+        let all = [Vec::new()];
+        let next = shard
+            .reader()
+            .read_exemplars(&all, ALL, (0, 1000), &mut found);
+        assert_eq!(next, None);
+        let mut found: Vec<(String, Vec<Exemplar>)> = found
+            .into_iter()
+            .map(|s| (s.labels.to_string(), s.exemplars))
+            .collect();
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        found
+    }
+
     fn open(disk: SimulatedDisk) -> Result<World, std::io::Error> {
         let config = ShardConfig {
             out_of_bounds_window_ms: None,
+            exemplars_max: 40,
             ..ShardConfig::default()
         };
         let mut shard = Shard::new(config);
@@ -190,6 +217,12 @@ impl World {
                 batch.values.push(value);
                 added.insert((series, t, value.to_bits()));
             }
+            if series % 3 == 1 {
+                batch.exemplars.push(ExemplarSample {
+                    series: SampleSeries::New(new),
+                    exemplar: exemplar(round),
+                });
+            }
         }
         self.tried.borrow_mut().extend(added.iter().copied());
         let answer = self.feed(Event::Append {
@@ -200,6 +233,7 @@ impl World {
         match answer {
             Some(Ok(outcome)) => {
                 assert_eq!(outcome.rejections, []);
+                assert_eq!(outcome.exemplar_refusals, []);
                 self.acknowledged.borrow_mut().extend(added);
                 true
             }
@@ -386,6 +420,29 @@ fn what_is_appended_meanwhile_and_later_is_in_the_log_behind_it() {
     again.append_rounds(5);
     let third = World::open(again.disk.crash(CrashImage::SyncedOnly)).unwrap();
     assert_eq!(third.contents(), again.contents());
+}
+
+#[test]
+fn exemplars_come_back_from_a_checkpoint_and_the_log_behind_it() {
+    let world = World::new();
+    world.append_rounds(30);
+    world.rounds_in_pauses.set(1);
+    world.checkpoint().unwrap();
+    world.rounds_in_pauses.set(0);
+    let held = world.exemplars();
+    assert_eq!(held.iter().map(|(_, e)| e.len()).sum::<usize>(), 40);
+    let again = World::open(world.disk.crash(CrashImage::SyncedOnly)).unwrap();
+    assert_eq!(again.exemplars(), held);
+    // With nothing left of the log but what is behind two checkpoints.
+    again.round.set(world.round.get());
+    for _ in 0..3 {
+        again.append_rounds(20);
+        again.checkpoint().unwrap();
+    }
+    again.append_rounds(2);
+    let third = World::open(again.disk.crash(CrashImage::SyncedOnly)).unwrap();
+    assert_eq!(third.exemplars(), again.exemplars());
+    assert_eq!(third.exemplars().len(), again.exemplars().len());
 }
 
 const IMAGES: [CrashImage; 4] = [

@@ -3,6 +3,7 @@
 //! Promise: plain values, no I/O, no clock, no threads. Every other room and crate may use them.
 
 mod duration;
+mod exemplar;
 mod histogram;
 mod labels;
 mod matcher;
@@ -10,6 +11,7 @@ mod re2;
 mod sample;
 
 pub use duration::{DurationError, format_duration_ms, parse_duration_ms};
+pub use exemplar::{EXEMPLAR_LABEL_RUNES_MAX, Exemplar};
 pub(crate) use histogram::indexed_buckets;
 pub use histogram::{
     BucketSpan, CUSTOM_BUCKETS_SCHEMA, CounterResetHint, EXPONENTIAL_SCHEMA_MAX,

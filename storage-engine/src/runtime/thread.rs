@@ -11,6 +11,7 @@ use crate::io::{Disk, StandardDisk};
 use crate::maintenance::{BLOCKS, Shelf, open_blocks};
 use crate::model::{SeriesRef, TimestampMs};
 use crate::shard::{Shard, ShardConfig};
+use crate::wal::exemplars::{LoggedExemplar, decode_exemplars};
 use crate::wal::format::{PayloadError, RecordKind};
 use crate::wal::histograms::LoggedHistogram;
 use crate::wal::tombstones::decode_tombstones;
@@ -62,6 +63,9 @@ pub(super) struct IntoShard<'a> {
     shard: &'a mut Shard,
     /// Samples whose series nobody defined: their definitions are lost.
     pub(super) unknown: u64,
+    /// Exemplars of series that are gone.
+    exemplars_left_out: u64,
+    exemplars: Vec<LoggedExemplar>,
 }
 
 impl ReplayTarget for IntoShard<'_> {
@@ -95,13 +99,20 @@ impl ReplayTarget for IntoShard<'_> {
     }
 
     fn other(&mut self, kind: RecordKind, payload: &[u8]) -> Result<(), PayloadError> {
-        if kind != RecordKind::Tombstones {
-            return Err(PayloadError::NotTaken { kind });
+        match kind {
+            RecordKind::Exemplars => {
+                decode_exemplars(payload, &mut self.exemplars)?;
+                self.exemplars_left_out += self.shard.replay_exemplars(&self.exemplars);
+                Ok(())
+            }
+            RecordKind::Tombstones => {
+                let mut tombstones = Vec::new();
+                decode_tombstones(payload, &mut tombstones)?;
+                self.shard.replay_tombstones(&tombstones);
+                Ok(())
+            }
+            kind => Err(PayloadError::NotTaken { kind }),
         }
-        let mut tombstones = Vec::new();
-        decode_tombstones(payload, &mut tombstones)?;
-        self.shard.replay_tombstones(&tombstones);
-        Ok(())
     }
 }
 
@@ -152,7 +163,12 @@ pub(crate) fn replay_shard(
     for parent in dir.ancestors().skip(1).take(2) {
         disk.sync_dir(parent)?;
     }
-    let mut target = IntoShard { shard, unknown: 0 };
+    let mut target = IntoShard {
+        shard,
+        unknown: 0,
+        exemplars_left_out: 0,
+        exemplars: Vec::new(),
+    };
     let place = CheckpointPlace::beside(&wal.place);
     let loaded = load_checkpoint(disk, &place, &mut target).map_err(io::Error::other)?;
     let covered = match &loaded {
@@ -176,7 +192,14 @@ pub(crate) fn replay_shard(
     };
     let replayed = replay_behind(disk, &wal.place, covered, &mut target, progress)
         .map_err(io::Error::other)?;
-    let unknown = target.unknown;
+    let (unknown, exemplars) = (target.unknown, target.exemplars_left_out);
+    if exemplars > 0 {
+        tracing::info!(
+            shard = wal.place.shard,
+            exemplars,
+            "exemplars of series that are gone"
+        );
+    }
     if unknown > 0 {
         tracing::error!(
             shard = wal.place.shard,

@@ -219,6 +219,10 @@ impl Shard {
             reliance = Reliance::OwnRecords;
         }
         self.columns = columns;
+        if !batch.exemplars.is_empty() {
+            let relied = self.append_exemplars(batch, &entries, &mut outcome.exemplar_refusals);
+            reliance = reliance.max(relied);
+        }
         self.counters.batches += 1;
         self.counters.samples_stored += stored as u64;
         self.counters.samples_duplicate += u64::from(duplicates);
@@ -401,7 +405,7 @@ impl Shard {
     }
 }
 
-fn entry(entries: &[Entry], index: u32) -> Entry {
+pub(super) fn entry(entries: &[Entry], index: u32) -> Entry {
     entries
         .get(index as usize)
         .copied()

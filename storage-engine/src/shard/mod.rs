@@ -14,6 +14,7 @@ mod append;
 mod block_set;
 mod commit;
 mod delete;
+mod exemplars;
 mod head_reader;
 mod image;
 mod label_reader;
@@ -40,6 +41,7 @@ pub use replay::{ReplayedSamples, ReplayedSeries};
 pub use selection::{Selecting, Selection};
 pub use stats::{Cardinality, LabelNameCardinality, ShardStats};
 
+use crate::exemplars::Exemplars;
 use crate::head::Head;
 use crate::index::Index;
 use crate::limits::{SERIES_PER_SHARD_MAX, TASKS_PER_SHARD_MAX, WAL_PENDING_BYTES_MAX};
@@ -147,6 +149,8 @@ pub struct ShardConfig {
     /// Bytes of memory beyond which new series are refused; at an eighth more, all appends are refused as overloaded.
     /// `None` for no bound.
     pub memory_bytes_max: Option<u64>,
+    /// Exemplars kept at most; 0 keeps none. See [`Shard::resize_exemplars`].
+    pub exemplars_max: usize,
 }
 
 impl Default for ShardConfig {
@@ -159,6 +163,7 @@ impl Default for ShardConfig {
             out_of_order_window_ms: 0,
             pending_bytes_max: WAL_PENDING_BYTES_MAX,
             memory_bytes_max: None,
+            exemplars_max: 0,
         }
     }
 }
@@ -174,6 +179,7 @@ pub(crate) struct Data {
     quarantined: Vec<Quarantined>,
     /// In-order samples of the head that are older belong to a block.
     head_from: TimestampMs,
+    exemplars: Exemplars,
 }
 
 impl Data {
@@ -187,6 +193,7 @@ impl Data {
             + sizes.histogram_bytes
             + sizes.out_of_order_bytes
             + sizes.tombstone_bytes
+            + self.exemplars.bytes()
     }
 }
 
@@ -225,6 +232,7 @@ impl Shard {
             blocks: Vec::new(),
             quarantined: Vec::new(),
             head_from: TimestampMs::MIN,
+            exemplars: Exemplars::new(config.exemplars_max, config.out_of_order_window_ms),
         };
         Shard {
             commits: Commits::new(config.pending_bytes_max),

@@ -153,6 +153,7 @@ impl Shard {
     /// was taken stays.
     pub fn set_out_of_order_window(&mut self, window_ms: i64) {
         self.config.out_of_order_window_ms = window_ms;
+        self.data.exemplars.set_window(window_ms);
     }
 
     /// What would become of a late sample of `target`; `None` is a series that does not exist yet.

@@ -100,6 +100,20 @@ pub struct ShardStats {
     pub slots_waiting: u64,
     /// Slots of removed series that the next new series get.
     pub slots_reusable: u64,
+    /// Exemplars stored since start, those of the log among them.
+    pub exemplars_stored: u64,
+    /// Exemplars refused as out of order.
+    pub exemplars_out_of_order: u64,
+    /// Exemplars in memory.
+    pub exemplars: u64,
+    /// Series that have some.
+    pub exemplar_series: u64,
+    /// Time of the exemplar that goes next.
+    pub exemplar_oldest: Option<TimestampMs>,
+    /// Exemplars that can be kept.
+    pub exemplars_max: u64,
+    /// Bytes of exemplars.
+    pub exemplar_bytes: u64,
 }
 
 impl ShardStats {
@@ -155,6 +169,7 @@ impl Shard {
         let time = self.data.head.time_range();
         let c = &self.counters;
         let (slots_waiting, slots_reusable) = self.slots.kept_back();
+        let exemplars = self.data.exemplars.numbers();
         ShardStats {
             series: self.data.index.identity.len() as u64,
             series_created: c.series_created,
@@ -201,6 +216,13 @@ impl Shard {
             series_removed: self.truncations.series_removed,
             slots_waiting,
             slots_reusable,
+            exemplars_stored: exemplars.stored,
+            exemplars_out_of_order: exemplars.out_of_order,
+            exemplars: exemplars.held,
+            exemplar_series: exemplars.series,
+            exemplar_oldest: exemplars.oldest,
+            exemplars_max: self.config.exemplars_max as u64,
+            exemplar_bytes: exemplars.bytes,
         }
     }
 }

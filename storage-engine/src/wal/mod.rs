@@ -3,6 +3,7 @@
 //! Entry points: [`mod@format`] turns samples into records and back, [`WalWriter`] puts them on disk, [`replay()`] brings them back.
 //! Format page: `docs/format/wal.md`. Not here: when to commit (the shard) and who runs the disk (`runtime`).
 
+pub mod exemplars;
 pub mod format;
 pub mod histograms;
 mod reader;

@@ -70,10 +70,13 @@ section! {
     }
 }
 
+/// Prometheus's default of `max_exemplars`.
+pub const EXEMPLARS_MAX: i64 = 100_000;
+
 section! {
     /// Exemplars.
     Exemplars as "config.ExemplarsConfig" {
-        max_exemplars: i64 = 100_000, filled;
+        max_exemplars: i64 = EXEMPLARS_MAX, filled;
     }
 }
 
@@ -118,9 +121,6 @@ impl Storage {
     /// Fields that are read and change nothing.
     pub fn inactive(&self) -> Vec<&'static str> {
         let mut out = Vec::new();
-        if self.exemplars.is_some() {
-            out.push("storage.exemplars");
-        }
         if let Some(tsdb) = &self.tsdb {
             if tsdb.stale_series_compaction_threshold != 0.0 {
                 out.push("storage.tsdb.stale_series_compaction_threshold");

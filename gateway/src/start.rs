@@ -185,6 +185,8 @@ fn store_options(flags: &Flags, config: &Config) -> StoreOptions {
         ..MaintenanceOptions::default()
     };
     options.exemplars_max = exemplars_max(flags, config);
+    options.series_per_shard_max = flags.series_per_shard_max;
+    options.series_limits = flags.series_limits;
     options
 }
 

@@ -12,6 +12,17 @@ pub const WAL_PENDING_BYTES_MAX: usize = 64 << 20;
 pub const HISTOGRAM_PARTS_MAX: usize = 1 << 20;
 /// Default bound on active series in one shard; beyond it new series are refused, existing ones go on.
 pub const SERIES_PER_SHARD_MAX: u32 = 20_000_000;
+/// Default bound on new series in one shard within a minute; beyond it new series are refused, existing ones go on. High enough for
+/// every sender of a full shard to come back at once, low enough that labels that never repeat do not fill the memory in a minute.
+pub const NEW_SERIES_PER_MINUTE_MAX: u32 = 2_000_000;
+/// Default bound on the labels of a new series; one with more is refused. Real exporters stay below 64, but metrics that copy the labels
+/// of Kubernetes objects do not.
+pub const LABELS_PER_SERIES_MAX: u32 = 128;
+/// Default bound on the bytes of a label name of a new series; one with a longer name is refused.
+pub const LABEL_NAME_BYTES_MAX: u32 = 1024;
+/// Default bound on the bytes of a label value of a new series; one with a longer value is refused. Statements and paths as values are
+/// longer than one would wish, and a refused series may be the one that is needed.
+pub const LABEL_VALUE_BYTES_MAX: u32 = 32 << 10;
 /// Query tasks that wait in one shard; one more is dropped, and its query fails.
 pub const TASKS_PER_SHARD_MAX: usize = 4096;
 /// Emptied log segments kept to be written again; more are removed.

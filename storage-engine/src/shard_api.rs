@@ -137,6 +137,12 @@ pub enum RejectReason {
     /// A new series beyond the limit.
     #[error("series limit of the shard reached")]
     SeriesLimit,
+    /// A new series beyond those that a minute may bring.
+    #[error("limit of new series per minute of the shard reached")]
+    NewSeriesLimit,
+    /// A new series with too many labels, or with a label that is too long.
+    #[error("label limit exceeded")]
+    LabelLimit,
     /// A native histogram that breaks a rule of [`FloatHistogram::validate`].
     #[error("invalid histogram")]
     InvalidHistogram,
@@ -164,6 +170,21 @@ pub enum ExemplarRefusal {
     /// No such series, or none of its samples was stored yet.
     #[error("unknown series when trying to add an exemplar")]
     UnknownSeries,
+}
+
+impl RejectReason {
+    /// Is it a bound on how many series there may be? Samples of series that exist are not refused for it.
+    pub fn is_series_limit(self) -> bool {
+        matches!(
+            self,
+            RejectReason::SeriesLimit | RejectReason::NewSeriesLimit
+        )
+    }
+
+    /// Do the labels of the series stand against it?
+    pub fn is_about_labels(self) -> bool {
+        matches!(self, RejectReason::InvalidLabels | RejectReason::LabelLimit)
+    }
 }
 
 /// One refused sample.

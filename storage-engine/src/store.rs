@@ -15,7 +15,7 @@ use crate::maintenance::{MaintenanceOptions, Shelf, shard_dir};
 use crate::model::ShardId;
 use crate::runtime::{Mail, Mailbox, PublishedStats, Refused, ShardStart, ShardThread, StartState};
 use crate::runtime::{Watchdog, probe_ring};
-use crate::shard::{Action, Shard, ShardConfig, ShardStats};
+use crate::shard::{Action, SeriesLimits, Shard, ShardConfig, ShardStats};
 use crate::shard_api::{
     AppendBatch, AppendError, AppendMode, AppendOutcome, ShardChange, ShardRunner, ShardTask,
 };
@@ -54,6 +54,8 @@ pub struct StoreOptions {
     pub out_of_bounds_window_ms: Option<i64>,
     /// Most series in one shard.
     pub series_per_shard_max: u32,
+    /// Limits on new series, for each shard.
+    pub series_limits: SeriesLimits,
     /// Bytes of series, samples and index, over all shards in equal parts, beyond which new series are refused; at an eighth
     /// more, all appends are refused as overloaded. `None`: no bound.
     pub memory_bytes_max: Option<u64>,
@@ -77,6 +79,7 @@ impl StoreOptions {
             wal_segment_bytes: WAL_SEGMENT_BYTES,
             out_of_bounds_window_ms: ShardConfig::default().out_of_bounds_window_ms,
             series_per_shard_max: SERIES_PER_SHARD_MAX,
+            series_limits: SeriesLimits::default(),
             memory_bytes_max: None,
             exemplars_max: 0,
             pin_threads: true,
@@ -211,6 +214,7 @@ impl Store {
                 shard: ShardId(index as u32),
                 hash_seed,
                 series_max: options.series_per_shard_max,
+                series_limits: options.series_limits,
                 out_of_bounds_window_ms: options.out_of_bounds_window_ms,
                 out_of_order_window_ms: 0,
                 pending_bytes_max: WAL_PENDING_BYTES_MAX,

@@ -221,10 +221,15 @@ pub async fn tsdb(worker: &Rc<Worker>, request: &Request) -> Result<ApiData, Api
         "seriesCountByLabelValuePair": list(Cardinality::largest(&all.pairs, limit)),
         "memoryBytes": {
             "index": sum(|s| s.index_bytes),
+            "labels": sum(|s| s.label_bytes),
+            "postings": sum(|s| s.postings_bytes),
             "series": sum(|s| s.series_bytes),
             "openChunks": sum(|s| s.open_chunk_bytes),
             "sealedChunks": sum(|s| s.sealed_chunk_bytes),
+            "mappedChunks": sum(|s| s.mapped_chunk_bytes),
             "histograms": sum(|s| s.histogram_bytes),
+            "outOfOrder": sum(|s| s.out_of_order_bytes),
+            "tombstones": sum(|s| s.tombstone_bytes),
         },
     });
     Ok(ApiData::json(info.to_string()))

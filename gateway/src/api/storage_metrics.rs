@@ -58,6 +58,16 @@ fn write_head(page: &mut Exposition, stats: &[ShardStats], oldest_in_blocks: Opt
         "Total number of series created in the head",
         sum(|s| s.series_created),
     );
+    page.one_counter(
+        "prometheus_tsdb_head_series_removed_total",
+        "Total number of series removed in the head",
+        sum(|s| s.series_removed),
+    );
+    page.one_counter(
+        "prometheus_tsdb_head_truncations_total",
+        "Total number of head truncations attempted.",
+        sum(|s| s.truncations),
+    );
     page.one_gauge(
         "prometheus_tsdb_head_chunks",
         "Total number of chunks in the head block.",
@@ -92,6 +102,24 @@ fn write_head(page: &mut Exposition, stats: &[ShardStats], oldest_in_blocks: Opt
         "Total number of out of order samples ingestion failed attempts with out of support enabled, but sample outside of time window.",
     )
     .sample(&[("type", "float")], sum(|s| s.rejected_too_old));
+    page.counter(
+        "ferula_samples_rejected_total",
+        "Samples that the shards refused, by reason.",
+    );
+    for (reason, samples) in [
+        ("out_of_order", sum(|s| s.rejected_out_of_order)),
+        ("duplicate_timestamp", sum(|s| s.rejected_duplicate)),
+        ("out_of_bounds", sum(|s| s.rejected_out_of_bounds)),
+        ("too_old", sum(|s| s.rejected_too_old)),
+        ("unknown_series", sum(|s| s.rejected_unknown_series)),
+        ("series_limit", sum(|s| s.rejected_series_limit)),
+        ("new_series_limit", sum(|s| s.rejected_new_series_limit)),
+        ("label_limit", sum(|s| s.rejected_label_limit)),
+        ("invalid_labels", sum(|s| s.rejected_invalid_labels)),
+        ("invalid_histogram", sum(|s| s.rejected_invalid_histogram)),
+    ] {
+        page.sample(&[("reason", reason)], samples);
+    }
     // Without a sample Prometheus shows the ends of its range of times.
     let head_min = stats.iter().filter_map(|s| s.time_min).min();
     let min = head_min.unwrap_or(i64::MAX) as f64;
@@ -132,8 +160,8 @@ fn write_head(page: &mut Exposition, stats: &[ShardStats], oldest_in_blocks: Opt
         ),
     ] {
         page.one_gauge(name, help, value);
-    write_exemplars(page, stats);
     }
+    write_exemplars(page, stats);
 }
 
 fn write_blocks(page: &mut Exposition, stats: &MaintenanceStats) {
@@ -283,12 +311,16 @@ fn write_shards(page: &mut Exposition, stats: &[ShardStats]) {
         "Memory of the shards by what it holds.",
     );
     for (part, bytes) in [
-        ("index", sum(|s| s.index_bytes)),
+        ("labels", sum(|s| s.label_bytes)),
+        ("postings", sum(|s| s.postings_bytes)),
         ("series", sum(|s| s.series_bytes)),
         ("open_chunks", sum(|s| s.open_chunk_bytes)),
         ("sealed_chunks", sum(|s| s.sealed_chunk_bytes)),
-        ("exemplars", sum(|s| s.exemplar_bytes)),
+        ("mapped_chunks", sum(|s| s.mapped_chunk_bytes)),
         ("histograms", sum(|s| s.histogram_bytes)),
+        ("out_of_order", sum(|s| s.out_of_order_bytes)),
+        ("tombstones", sum(|s| s.tombstone_bytes)),
+        ("exemplars", sum(|s| s.exemplar_bytes)),
     ] {
         page.sample(&[("part", part)], bytes);
     }

@@ -11,6 +11,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 use storage_engine::maintenance::{BLOCK_RANGE_MAX_MS, RETENTION_DEFAULT_MS, RetentionSettings};
+use storage_engine::shard::SeriesLimits;
 
 /// `--storage.ack`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,6 +150,10 @@ pub struct Flags {
     pub wal_sync_interval: Duration,
     /// `--storage.memory-limit`, bytes; 0 means a share of what there is.
     pub memory_limit: u64,
+    /// `--storage.max-series-per-shard`
+    pub series_per_shard_max: u32,
+    /// `--storage.max-new-series-per-minute`, `--storage.max-labels-per-series`, `--storage.max-label-…-length`.
+    pub series_limits: SeriesLimits,
     /// `--storage.shards`; `None` means the store decides.
     pub shards: Option<usize>,
     /// `--runtime`
@@ -181,6 +186,7 @@ impl Flags {
         let is_on = |name: &str| text(name) == "true";
         let number = |name: &str| text(name).parse::<u64>().unwrap_or(u64::MAX);
         let count = |name: &str| usize::try_from(number(name)).unwrap_or(usize::MAX);
+        let small = |name: &str| u32::try_from(number(name)).unwrap_or(u32::MAX);
         let duration = |name: &str| {
             Duration::from_millis(
                 u64::try_from(parse_duration_ms(text(name)).unwrap_or(0)).unwrap_or(0),
@@ -241,6 +247,13 @@ impl Flags {
             },
             wal_sync_interval: duration("storage.wal-sync-interval"),
             memory_limit: parse_bytes(text("storage.memory-limit")).unwrap_or(0),
+            series_per_shard_max: small("storage.max-series-per-shard"),
+            series_limits: SeriesLimits {
+                new_per_minute_max: small("storage.max-new-series-per-minute"),
+                labels_max: small("storage.max-labels-per-series"),
+                label_name_bytes_max: small("storage.max-label-name-length"),
+                label_value_bytes_max: small("storage.max-label-value-length"),
+            },
             shards: Some(count("storage.shards")).filter(|n| *n > 0),
             runtime: match text("runtime") {
                 "glommio" => Runtime::Glommio,

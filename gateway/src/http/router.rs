@@ -5,9 +5,7 @@
 use super::request::Request;
 use super::respond::{self, Response, envelope};
 use super::server::not_ready;
-use crate::api::{
-    admin, exemplars, features, labels, lifecycle, query, status, targets, write,
-};
+use crate::api::{admin, exemplars, features, labels, lifecycle, query, status, targets, write};
 use crate::worker::Worker;
 use http::{HeaderValue, Method};
 use percent_encoding::percent_decode_str;

@@ -346,9 +346,7 @@ pub async fn write<T: AppendTarget>(
     if asked_well && request.version == Version::V1 {
         // As in Prometheus: what only shows at the commit (two samples of the request against each other, another
         // sender in between) is counted, not answered.
-        tally
-            .refusals
-            .retain(|r| r.reason == RejectReason::SeriesLimit);
+        tally.refusals.retain(|r| r.reason.is_series_limit());
     }
     let (stored, added) = (tally.stored, tally.added);
     let histograms_stored = tally.histograms_stored;
@@ -410,10 +408,11 @@ async fn ask<T: AppendTarget>(
         }
         tally.refusals.append(&mut refusals);
     }
-    // Labels that a shard calls invalid are left out as other invalid labels of a 1.0 request are.
+    // Labels that a shard refuses are left out as other invalid labels of a 1.0 request are. A limit on new series must
+    // not keep samples of existing ones out: they are stored, and the limit is answered afterwards.
     tally
         .refusals
-        .retain(|r| r.reason != RejectReason::InvalidLabels);
+        .retain(|r| !r.reason.is_about_labels() && !r.reason.is_series_limit());
     Ok(())
 }
 
@@ -513,15 +512,12 @@ fn answer_v1(tally: Tally) -> WriteResponse {
     let first = tally
         .refusals
         .iter()
-        .filter(|r| r.reason != RejectReason::InvalidLabels)
+        .filter(|r| !r.reason.is_about_labels())
         .min_by_key(|r| r.origin);
     if let Some(refusal) = first {
-        let status = if refusal.reason == RejectReason::SeriesLimit {
-            503
-        } else {
-            400
-        };
-        return WriteResponse::error(status, refusal.text());
+        // Not 503, even for a limit: the sender would try the same request again and again, and what comes after it,
+        // for series that exist, would never be sent.
+        return WriteResponse::error(400, refusal.text());
     }
     WriteResponse::success(Written::default())
 }
@@ -536,11 +532,6 @@ fn answer_v2(
 ) -> WriteResponse {
     if let Some(error) = &tally.failure {
         return unavailable(error);
-    }
-    let limit = |r: &&Refusal| r.reason == RejectReason::SeriesLimit;
-    if let Some(refusal) = tally.refusals.iter().find(limit) {
-        // The sender tries the whole request again; samples that are stored already are accepted again.
-        return WriteResponse::error(503, refusal.text());
     }
     let exemplars_refused = tally.exemplars_refused.len() as u64;
     let written = Written {

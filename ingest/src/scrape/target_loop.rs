@@ -389,7 +389,7 @@ impl<A: AppendTarget> TargetLoop<A> {
                 RejectReason::OutOfOrder => refused.out_of_order += 1,
                 RejectReason::DuplicateTimestamp => refused.duplicates += 1,
                 RejectReason::OutOfBounds | RejectReason::TooOld => refused.out_of_bounds += 1,
-                RejectReason::SeriesLimit => refused.series_limit += 1,
+                reason if reason.is_series_limit() => refused.series_limit += 1,
                 reason => refused.other = Some(reason),
             }
         }

@@ -80,12 +80,12 @@ impl Shard {
     }
 
     /// Stores the good samples of a batch and adds what must be logged to the pending commit.
-    pub(super) fn append(&mut self, batch: &AppendBatch) -> (AppendOutcome, Reliance) {
+    pub(super) fn append(&mut self, now: u64, batch: &AppendBatch) -> (AppendOutcome, Reliance) {
         assert_columns(batch);
         let bounds = self.bounds(batch);
         let mut outcome = AppendOutcome::default();
         let mut reliance = Reliance::Nothing;
-        let entries = self.resolve(batch, bounds, &mut outcome, &mut reliance);
+        let entries = self.resolve(now, batch, bounds, &mut outcome, &mut reliance);
         let mut columns = std::mem::take(&mut self.columns);
         columns.refs.reserve(batch.series.len());
         columns.timestamps.reserve(batch.series.len());
@@ -235,6 +235,7 @@ impl Shard {
     /// Finds or creates the new series that have a sample within bounds, and logs the created ones.
     fn resolve(
         &mut self,
+        now: u64,
         batch: &AppendBatch,
         bounds: Bounds,
         outcome: &mut AppendOutcome,
@@ -261,12 +262,12 @@ impl Shard {
                 // Without a sample within bounds nothing asks for this entry, so the reason is never seen.
                 None if !wanted => Entry::Refused(RejectReason::OutOfBounds),
                 None if memory_full => Entry::Refused(RejectReason::SeriesLimit),
-                None => match self.create(canonical) {
-                    Some(reference) => {
+                None => match self.create(now, canonical) {
+                    Ok(reference) => {
                         created.push((reference, canonical));
                         Entry::Series(reference)
                     }
-                    None => Entry::Refused(RejectReason::SeriesLimit),
+                    Err(reason) => Entry::Refused(reason),
                 },
             });
         }
@@ -288,27 +289,33 @@ impl Shard {
         entries
     }
 
-    fn create(&mut self, canonical: &[u8]) -> Option<SeriesRef> {
+    fn create(&mut self, now: u64, canonical: &[u8]) -> Result<SeriesRef, RejectReason> {
+        let limits = self.config.series_limits;
+        limits.check_labels(canonical)?;
         if self.data.index.identity.len() as u64 >= u64::from(self.config.series_max) {
-            return None;
+            return Err(RejectReason::SeriesLimit);
         }
-        let (index, generation_min) = self.slots.peek()?;
+        let slot = self.slots.peek().ok_or(RejectReason::SeriesLimit)?;
+        let (index, generation_min) = slot;
+        if !self.new_series.take(now, limits.new_per_minute_max) {
+            return Err(RejectReason::NewSeriesLimit);
+        }
         self.generation = self.generation.max(generation_min);
         let reference = SeriesRef {
             index,
             generation: self.generation,
         };
         if !self.data.index.insert(reference.index, canonical) {
-            return None;
+            return Err(RejectReason::SeriesLimit);
         }
         self.data.head.occupy(reference);
         self.slots.take();
-        Some(reference)
+        Ok(reference)
     }
 
     /// What would be refused now; nothing changes. As in Prometheus, samples of one batch are not held against each
     /// other, only against what is stored.
-    pub(super) fn check(&self, batch: &AppendBatch) -> AppendOutcome {
+    pub(super) fn check(&self, now: u64, batch: &AppendBatch) -> AppendOutcome {
         assert_columns(batch);
         let bounds = self.bounds(batch);
         let mut outcome = AppendOutcome {
@@ -317,6 +324,8 @@ impl Shard {
         };
         let mut room =
             u64::from(self.config.series_max).saturating_sub(self.data.index.identity.len() as u64);
+        let limits = self.config.series_limits;
+        let mut rate_room = self.new_series.room(now, limits.new_per_minute_max);
         let wanted = wanted_entries(batch, bounds);
         let known: Vec<Result<Option<SeriesRef>, RejectReason>> = wanted
             .iter()
@@ -330,7 +339,10 @@ impl Shard {
                     return Err(RejectReason::InvalidLabels);
                 }
                 if *wanted {
+                    limits.check_labels(canonical)?;
                     room = room.checked_sub(1).ok_or(RejectReason::SeriesLimit)?;
+                    let rest = rate_room.checked_sub(1);
+                    rate_room = rest.ok_or(RejectReason::NewSeriesLimit)?;
                 }
                 Ok(None)
             })

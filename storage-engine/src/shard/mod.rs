@@ -27,6 +27,7 @@ mod over_blocks;
 mod reader;
 mod replay;
 mod selection;
+mod series_limits;
 mod slots;
 mod stats;
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use block_set::{Quarantined, StoredBlock};
 pub use reader::ShardReader;
 pub use replay::{ReplayedSamples, ReplayedSeries};
 pub use selection::{Selecting, Selection};
+pub use series_limits::SeriesLimits;
 pub use stats::{Cardinality, LabelNameCardinality, ShardStats};
 
 use crate::exemplars::Exemplars;
@@ -51,6 +53,7 @@ use crate::shard_api::{
 };
 use append::LogColumns;
 use commit::Commits;
+use series_limits::NewSeriesRate;
 use slots::Slots;
 use std::collections::VecDeque;
 use truncate::Truncations;
@@ -139,6 +142,8 @@ pub struct ShardConfig {
     pub hash_seed: u64,
     /// Most series; beyond it new ones are refused.
     pub series_max: u32,
+    /// Limits on new series.
+    pub series_limits: SeriesLimits,
     /// How much older than the shard's newest sample a sample may be; `None` for no bound. Prometheus: half of the
     /// two-hour chunk range.
     pub out_of_bounds_window_ms: Option<i64>,
@@ -159,6 +164,7 @@ impl Default for ShardConfig {
             shard: ShardId(0),
             hash_seed: 0,
             series_max: SERIES_PER_SHARD_MAX,
+            series_limits: SeriesLimits::default(),
             out_of_bounds_window_ms: Some(3_600_000),
             out_of_order_window_ms: 0,
             pending_bytes_max: WAL_PENDING_BYTES_MAX,
@@ -210,6 +216,7 @@ pub struct Shard {
     /// The last slice was one of a truncation.
     truncated_last: bool,
     slots: Slots,
+    new_series: NewSeriesRate,
     /// Least generation of the series that are created from now on.
     generation: u32,
     /// Bytes of log that the replay has read, and bytes logged since, up to the last checkpoint.
@@ -244,6 +251,7 @@ impl Shard {
             truncations: Truncations::default(),
             truncated_last: false,
             slots: Slots::default(),
+            new_series: NewSeriesRate::default(),
             generation: 1,
             log_bytes_replayed: 0,
             log_bytes_covered: 0,
@@ -261,7 +269,7 @@ impl Shard {
                 request,
                 batch,
                 mode,
-            } => self.on_append(request, &batch, mode, actions),
+            } => self.on_append(now, request, &batch, mode, actions),
             Event::Task(task) => {
                 // A task that is dropped tells its query through the channel it carries.
                 if !self.stopping && self.tasks.len() < TASKS_PER_SHARD_MAX {
@@ -357,6 +365,7 @@ impl Shard {
 
     fn on_append(
         &mut self,
+        now: u64,
         request: u64,
         batch: &AppendBatch,
         mode: AppendMode,
@@ -384,14 +393,14 @@ impl Shard {
         }
         match mode {
             AppendMode::Check => {
-                let outcome = self.check(batch);
+                let outcome = self.check(now, batch);
                 actions.push(Action::Reply {
                     request,
                     result: Ok(outcome),
                 });
             }
             AppendMode::Partial => {
-                let (outcome, reliance) = self.append(batch);
+                let (outcome, reliance) = self.append(now, batch);
                 self.commits.add_waiter(request, outcome, reliance, actions);
             }
         }

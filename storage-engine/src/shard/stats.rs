@@ -40,7 +40,11 @@ pub struct ShardStats {
     pub rejected_unknown_series: u64,
     /// Samples refused because of the limit of series.
     pub rejected_series_limit: u64,
-    /// Samples refused because of their labels.
+    /// Samples refused because of the limit of new series per minute.
+    pub rejected_new_series_limit: u64,
+    /// Samples refused because their series has too many or too long labels.
+    pub rejected_label_limit: u64,
+    /// Samples refused because their labels are not canonical.
     pub rejected_invalid_labels: u64,
     /// Native histograms refused because they are not valid.
     pub rejected_invalid_histogram: u64,
@@ -74,6 +78,10 @@ pub struct ShardStats {
     pub label_pairs: u64,
     /// Bytes of labels, look-up tables and postings.
     pub index_bytes: u64,
+    /// Bytes of label strings, label sets and their look-up tables, part of `index_bytes`.
+    pub label_bytes: u64,
+    /// Bytes of postings, part of `index_bytes`.
+    pub postings_bytes: u64,
     /// Bytes of series state.
     pub series_bytes: u64,
     /// Bytes of open chunks.
@@ -141,6 +149,8 @@ pub(super) struct Counters {
     too_old: u64,
     unknown_series: u64,
     series_limit: u64,
+    new_series_limit: u64,
+    label_limit: u64,
     invalid_labels: u64,
     invalid_histogram: u64,
 }
@@ -154,6 +164,8 @@ impl Counters {
             RejectReason::TooOld => &mut self.too_old,
             RejectReason::UnknownSeries => &mut self.unknown_series,
             RejectReason::SeriesLimit => &mut self.series_limit,
+            RejectReason::NewSeriesLimit => &mut self.new_series_limit,
+            RejectReason::LabelLimit => &mut self.label_limit,
             RejectReason::InvalidLabels => &mut self.invalid_labels,
             RejectReason::InvalidHistogram => &mut self.invalid_histogram,
         };
@@ -168,6 +180,8 @@ impl Shard {
         let (commits, logged_bytes) = self.commits.done();
         let time = self.data.head.time_range();
         let c = &self.counters;
+        let label_bytes = self.data.index.identity.bytes();
+        let postings_bytes = self.data.index.postings.bytes();
         let (slots_waiting, slots_reusable) = self.slots.kept_back();
         let exemplars = self.data.exemplars.numbers();
         ShardStats {
@@ -186,6 +200,8 @@ impl Shard {
             rejected_out_of_bounds: c.out_of_bounds,
             rejected_unknown_series: c.unknown_series,
             rejected_series_limit: c.series_limit,
+            rejected_new_series_limit: c.new_series_limit,
+            rejected_label_limit: c.label_limit,
             rejected_invalid_labels: c.invalid_labels,
             rejected_invalid_histogram: c.invalid_histogram,
             samples: sizes.samples,
@@ -202,7 +218,9 @@ impl Shard {
             task_slices: c.task_slices,
             symbols: self.data.index.identity.symbols().len() as u64,
             label_pairs: self.data.index.postings.pair_count(),
-            index_bytes: self.data.index.bytes(),
+            index_bytes: label_bytes + postings_bytes,
+            label_bytes,
+            postings_bytes,
             series_bytes: sizes.series_bytes,
             open_chunk_bytes: sizes.open_bytes,
             sealed_chunk_bytes: sizes.sealed_bytes,

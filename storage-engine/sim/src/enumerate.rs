@@ -70,6 +70,7 @@ pub fn scripts() -> Vec<Script> {
         histogram_series: 50,
         checks: 0,
         by_labels: 100,
+        deletes: 40,
         reads: 0,
     };
     let script = |name, ack| Script {
@@ -85,6 +86,7 @@ pub fn scripts() -> Vec<Script> {
             pending_bytes_max: 1 << 20,
             series_max: 1 << 20,
             window_ms: None,
+            late_window_ms: 3_000,
             workload,
             faults: FaultRates::default(),
             full: 0,

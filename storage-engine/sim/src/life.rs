@@ -112,9 +112,12 @@ impl Story {
             .expect("BUG: an empty disk refuses");
         mutants::install(&disk);
         Story {
-            profile,
             random,
-            model: Model::default(),
+            model: Model {
+                ties: profile.late_window_ms > 0,
+                ..Model::default()
+            },
+            profile,
             client,
             disk,
             report: Report::default(),
@@ -442,6 +445,9 @@ impl Story {
         let burst = self.random.below(self.profile.workload.burst_max + 1);
         for _ in 0..burst {
             self.client.send(&self.profile, &mut self.model, shard);
+        }
+        if self.random.chance(self.profile.workload.deletes) {
+            self.client.delete(&self.profile, &mut self.model, shard);
         }
         if self.random.chance(300) {
             let polls = self.random.below(20);

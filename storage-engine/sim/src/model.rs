@@ -4,6 +4,7 @@
 //! its request has no answer, or got one that leaves it open (the commit failed). Anything else that is found was invented.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use storage_engine::model::{FloatHistogram, STALE_NAN_BITS};
 use storage_engine::shard_api::RejectReason;
@@ -48,6 +49,10 @@ pub fn count(found: &Found) -> usize {
     found.values().map(BTreeMap::len).sum()
 }
 
+/// A deletion on its way: the samples that were there when it was sent.
+#[derive(Debug, Clone, Default)]
+pub struct Deletion(Vec<(u32, i64)>);
+
 /// What is known of one value of one series at one time.
 #[derive(Debug, Clone)]
 struct Candidate {
@@ -62,6 +67,10 @@ struct Candidate {
     bringers: Vec<usize>,
     /// When its first acknowledgement of this life came.
     acknowledged_at: Option<u64>,
+    /// When the answer of a deletion came.
+    gone: Option<u64>,
+    /// Deletions that may or may not have taken it.
+    fading: u32,
     /// The request that first brought it, over all lives: its samples share a record of the log, or two.
     group: u64,
 }
@@ -88,6 +97,27 @@ pub struct Model {
 }
 
 impl Candidate {
+    /// The next life begins with it.
+    fn stay(&mut self) {
+        *self = Candidate {
+            value: self.value.clone(),
+            certain: true,
+            waiting: 0,
+            doubtful: false,
+            bringers: Vec::new(),
+            acknowledged_at: None,
+            gone: None,
+            fading: 0,
+            group: self.group,
+        };
+    }
+
+    /// The next life begins without it, and must not see it again.
+    fn stay_gone(&mut self) {
+        self.stay();
+        self.gone = Some(0);
+    }
+
     fn introduced(&self) -> Option<usize> {
         self.bringers.first().copied()
     }
@@ -119,6 +149,8 @@ impl Model {
                     doubtful: false,
                     bringers: vec![request],
                     acknowledged_at: None,
+                    gone: None,
+                    fading: 0,
                     group: self.groups,
                 }),
             }
@@ -186,6 +218,47 @@ impl Model {
         }
     }
 
+    /// A deletion leaves, for what these series hold in a range.
+    pub fn delete(&mut self, of: impl Fn(u32) -> bool, range: RangeInclusive<i64>) -> Deletion {
+        let mut deletion = Deletion::default();
+        for (series, times) in self.series.iter_mut().filter(|(series, _)| of(**series)) {
+            for (t, candidates) in times.range_mut(range.clone()) {
+                candidates.iter_mut().for_each(|c| c.fading += 1);
+                deletion.0.push((*series, *t));
+            }
+        }
+        deletion
+    }
+
+    fn settle_deletion(&mut self, deletion: &Deletion, change: impl Fn(&mut Candidate)) {
+        for (series, t) in &deletion.0 {
+            let candidates = self.series.get_mut(series).and_then(|times| times.get_mut(t));
+            for candidate in candidates.into_iter().flatten().filter(|c| c.fading > 0) {
+                candidate.fading -= 1;
+                change(candidate);
+            }
+        }
+    }
+
+    /// The deletion was answered with success.
+    pub fn deleted(&mut self, deletion: &Deletion, at: u64) {
+        self.settle_deletion(deletion, |candidate| {
+            candidate.gone.get_or_insert(at);
+        });
+    }
+
+    /// The deletion was refused. One that may have happened is not settled at all.
+    pub fn not_deleted(&mut self, deletion: &Deletion) {
+        self.settle_deletion(deletion, |_| {});
+    }
+
+    /// Was a sample of this time deleted, or is about to be?
+    pub fn is_deleted(&self, series: u32, t: i64) -> bool {
+        let candidates = self.series.get(&series).and_then(|times| times.get(&t));
+        let mut candidates = candidates.into_iter().flatten();
+        candidates.any(|c| c.fading > 0 || c.gone.is_some())
+    }
+
     /// Newest time that was ever sent for a series and not refused.
     pub fn newest(&self, series: u32) -> Option<i64> {
         Some(*self.series.get(&series)?.last_key_value()?.0)
@@ -199,12 +272,20 @@ impl Model {
     /// A sample of the series that is (or may be) there: the newest, or one before it.
     pub fn known(&self, series: u32, back: usize) -> Option<(i64, Value)> {
         let (t, candidates) = self.series.get(&series)?.iter().rev().nth(back)?;
-        Some((*t, candidates.first()?.value.clone()))
+        let here = candidates.first().filter(|_| !self.is_deleted(series, *t))?;
+        Some((*t, here.value.clone()))
     }
 
     /// Is it right to refuse this sample for this reason?
-    pub fn may_reject(&self, sample: &Sample, reason: RejectReason, window: Option<i64>) -> bool {
+    pub fn may_reject(
+        &self,
+        sample: &Sample,
+        reason: RejectReason,
+        window: Option<i64>,
+        late_window: i64,
+    ) -> bool {
         let times = self.series.get(&sample.series);
+        let is_older = |by: i64| self.newest_of_all().is_some_and(|newest| sample.t < newest - by);
         match reason {
             RejectReason::OutOfOrder => {
                 times.is_some_and(|times| times.range(sample.t + 1..).next().is_some())
@@ -212,17 +293,15 @@ impl Model {
             RejectReason::DuplicateTimestamp => times
                 .and_then(|times| times.get(&sample.t))
                 .is_some_and(|all| all.iter().any(|c| !c.value.is(&sample.value))),
-            RejectReason::OutOfBounds => window.is_some_and(|window| {
-                self.newest_of_all()
-                    .is_some_and(|newest| sample.t < newest - window)
-            }),
+            RejectReason::OutOfBounds => window.is_some_and(is_older),
+            RejectReason::TooOld => late_window > 0 && is_older(late_window),
             _ => false,
         }
     }
 
     /// Is what a query found what it must and may find now?
     pub fn check_read(&self, found: &Found) -> Result<(), String> {
-        self.check_invented(found)?;
+        self.check_invented(found, u64::MAX)?;
         match self.missing(found).next() {
             Some((series, t, _)) => {
                 let what = show(series, t);
@@ -232,12 +311,14 @@ impl Model {
         }
     }
 
-    fn check_invented(&self, found: &Found) -> Result<(), String> {
+    /// Nothing but what was sent, and not what was deleted before `bound`.
+    fn check_invented(&self, found: &Found, bound: u64) -> Result<(), String> {
         for (series, samples) in found {
             for (t, value) in samples {
                 let candidates = self.series.get(series).and_then(|times| times.get(t));
-                let known = candidates.is_some_and(|all| all.iter().any(|c| c.value.is(value)));
-                if !known {
+                let is_known =
+                    |c: &Candidate| c.value.is(value) && c.gone.is_none_or(|at| at >= bound);
+                if !candidates.is_some_and(|all| all.iter().any(is_known)) {
                     return Err(format!(
                         "invented: {} is read as {value:?}, known {candidates:?}",
                         show(*series, *t)
@@ -256,7 +337,8 @@ impl Model {
         self.series.iter().flat_map(move |(series, times)| {
             let samples = found.get(series);
             times.iter().filter_map(move |(t, candidates)| {
-                let certain = candidates.iter().find(|c| c.certain)?;
+                let must_be = |c: &&Candidate| c.certain && c.fading == 0 && c.gone.is_none();
+                let certain = candidates.iter().find(must_be)?;
                 let read = samples.and_then(|samples| samples.get(t));
                 let is_there = read.is_some_and(|v| {
                     let mut right = candidates.iter().filter(|c| c.certain || self.ties);
@@ -269,7 +351,11 @@ impl Model {
 
     /// Is what a restarted shard holds what it must and may hold?
     pub fn check_restart(&self, found: &Found, ending: Ending) -> Result<(), String> {
-        self.check_invented(found)?;
+        let bound = match ending {
+            Ending::KeepsAll => u64::MAX,
+            Ending::MayLoseAfter(bound) => bound,
+        };
+        self.check_invented(found, bound)?;
         let mut end = usize::MAX;
         for (series, t, candidate) in self.missing(found) {
             let what = show(series, t);
@@ -313,7 +399,11 @@ impl Model {
         for (series, samples) in found {
             for (t, value) in samples {
                 let before = intact.get(series).and_then(|samples| samples.get(t));
-                if !before.is_some_and(|before| before.is(value)) {
+                // The record of a deletion may be what the damage took; of two values of one time, the one that was read.
+                let candidates = self.series.get(series).and_then(|times| times.get(t));
+                let mut candidates = candidates.into_iter().flatten();
+                let excused = candidates.any(|c| c.value.is(value) && (self.ties || c.gone.is_some()));
+                if !excused && !before.is_some_and(|before| before.is(value)) {
                     let what = show(*series, *t);
                     return Err(format!(
                         "invented by damage: {what} {value:?}, was {before:?}"
@@ -342,21 +432,18 @@ impl Model {
         for (series, times) in &mut self.series {
             let samples = found.get(series);
             times.retain(|t, candidates| {
-                let Some(value) = samples.and_then(|samples| samples.get(t)) else {
-                    return false;
+                let value = samples.and_then(|samples| samples.get(t));
+                let Some(value) = value else {
+                    // What was deleted still counts for what is newer or older.
+                    candidates.retain(|c| c.gone.is_some() || c.fading > 0);
+                    candidates.iter_mut().for_each(Candidate::stay_gone);
+                    return !candidates.is_empty();
                 };
-                candidates.retain(|c| c.value.is(value));
-                candidates.truncate(1);
-                for candidate in candidates.iter_mut() {
-                    *candidate = Candidate {
-                        value: candidate.value.clone(),
-                        certain: true,
-                        waiting: 0,
-                        doubtful: false,
-                        bringers: Vec::new(),
-                        acknowledged_at: None,
-                        group: candidate.group,
-                    };
+                let ties = self.ties;
+                candidates.retain(|c| c.value.is(value) || (ties && c.certain && c.gone.is_none()));
+                candidates.iter_mut().for_each(Candidate::stay);
+                if !ties {
+                    candidates.truncate(1);
                 }
                 true
             });

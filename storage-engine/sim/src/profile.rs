@@ -47,6 +47,8 @@ pub struct Workload {
     pub checks: u32,
     /// Batches that send labels although the reference is known.
     pub by_labels: u32,
+    /// Steps at which something is deleted.
+    pub deletes: u32,
     /// Steps at which the whole shard is read and compared.
     pub reads: u32,
 }
@@ -74,6 +76,8 @@ pub struct Profile {
     pub series_max: u32,
     /// How much older than the newest a sample may be.
     pub window_ms: Option<i64>,
+    /// How much older than the newest a late sample may be; 0: none is taken.
+    pub late_window_ms: i64,
     /// The samples.
     pub workload: Workload,
     /// Failing operations.
@@ -114,6 +118,7 @@ impl Profile {
             histogram_series: random.pick(&[0, 0, 20, 50, 100]),
             checks: rate(random, 200) as u32,
             by_labels: rate(random, 500) as u32,
+            deletes: rate(random, 100) as u32,
             reads: random.pick(&[0, 20, 100]),
         };
         let faults = match faulty {
@@ -147,6 +152,7 @@ impl Profile {
                 true => Some(random.between(1, 60_000) as i64),
                 false => None,
             },
+            late_window_ms: random.pick(&[0, 0, 1_000, 60_000, 100_000_000]),
             workload,
             faults,
             full: random.pick(&[0, 0, 300]),
@@ -162,6 +168,7 @@ impl Profile {
         ShardConfig {
             hash_seed: 1,
             out_of_bounds_window_ms: self.window_ms,
+            out_of_order_window_ms: self.late_window_ms,
             series_max: self.series_max,
             pending_bytes_max: self.pending_bytes_max,
             ..ShardConfig::default()

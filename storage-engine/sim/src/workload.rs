@@ -1,16 +1,19 @@
 //! The client: what it sends, and what it makes of the answers.
 
-use crate::model::{Model, Sample, Value};
+use crate::model::{Deletion, Model, Sample, Value};
 use crate::profile::Profile;
 use crate::random::Random;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use storage_engine::model::{BucketSpan, FloatHistogram, Labels, STALE_NAN_BITS, SeriesRef};
+use storage_engine::model::{
+    BucketSpan, FloatHistogram, Labels, Matcher, STALE_NAN_BITS, SeriesRef,
+};
 use storage_engine::runtime::ReplyReceiver;
 use storage_engine::runtime::simulator::SimulatedShard;
+use storage_engine::shard::{Action, Shard};
 use storage_engine::shard_api::{
     AppendBatch, AppendError, AppendMode, AppendOutcome, HistogramSample, RejectReason,
-    SampleSeries,
+    SampleSeries, ShardChange, TimeRange,
 };
 use tokio::sync::oneshot::error::TryRecvError;
 
@@ -24,6 +27,24 @@ pub fn labels_of(series: u32) -> Labels {
 /// The series that has these labels.
 pub fn series_of(labels: &Labels) -> Option<u32> {
     labels.get("id")?.parse().ok()
+}
+
+/// Deletes from the head of a shard.
+struct Delete {
+    matchers: Vec<Matcher>,
+    range: TimeRange,
+}
+
+impl ShardChange for Delete {
+    fn apply(
+        self: Box<Self>,
+        shard: &mut Shard,
+        request: u64,
+        _now: u64,
+        actions: &mut Vec<Action>,
+    ) {
+        shard.delete_from_head(&self.matchers, self.range, request, actions);
+    }
 }
 
 /// A batch on its way.
@@ -55,6 +76,7 @@ pub struct Client {
     clock: i64,
     refs: BTreeMap<u32, SeriesRef>,
     sent: Vec<Sent>,
+    deletions: Vec<(Deletion, ReplyReceiver)>,
     /// Counts of all lives.
     pub counts: ClientCounts,
 }
@@ -86,13 +108,14 @@ impl Client {
             clock: 1_700_000_000_000,
             refs: BTreeMap::new(),
             sent: Vec::new(),
+            deletions: Vec::new(),
             counts: ClientCounts::default(),
         }
     }
 
     /// Does it wait for an answer?
     pub fn is_waiting(&self) -> bool {
-        !self.sent.is_empty()
+        !self.sent.is_empty() || !self.deletions.is_empty()
     }
 
     fn value(&mut self, profile: &Profile, series: u32, stale: bool) -> Value {
@@ -149,7 +172,10 @@ impl Client {
             && let Some(newest) = newest
         {
             let t = newest - self.random.below(work.step_ms * 20) as i64;
-            return Sample { series, t, value };
+            // What becomes of a sample that meets a deletion of its own time is not said.
+            if !model.is_deleted(series, t) {
+                return Sample { series, t, value };
+            }
         }
         let t = newest.map_or(self.clock, |newest| self.clock.max(newest + 1));
         Sample { series, t, value }
@@ -223,6 +249,51 @@ impl Client {
         self.send_samples(samples, AppendMode::Partial, true, model, shard)
     }
 
+    /// Deletes some range of one series, or of those with one name.
+    pub fn delete(&mut self, profile: &Profile, model: &mut Model, shard: &SimulatedShard) {
+        let series = self.random.below(u64::from(profile.workload.series)) as u32;
+        let Some(newest) = model.newest(series) else {
+            return;
+        };
+        let span = self.random.below(profile.workload.step_ms * 20) as i64;
+        let max = newest - self.random.below(profile.workload.step_ms * 10) as i64;
+        let range = TimeRange {
+            min: max - span,
+            max,
+        };
+        let whole_name = self.random.chance(300);
+        let matcher = match whole_name {
+            true => Matcher::equal("__name__", format!("metric_{}", series % 5)),
+            false => Matcher::equal("id", series.to_string()),
+        };
+        let change = Delete {
+            matchers: vec![matcher],
+            range,
+        };
+        if let Ok(answer) = shard.change(Box::new(change)) {
+            let of = |other: u32| match whole_name {
+                true => other % 5 == series % 5,
+                false => other == series,
+            };
+            let deletion = model.delete(of, range.min..=range.max);
+            self.deletions.push((deletion, answer));
+        }
+    }
+
+    fn collect_deletions(&mut self, model: &mut Model, now: u64) {
+        for (deletion, mut answer) in std::mem::take(&mut self.deletions) {
+            match answer.try_recv() {
+                Ok(Ok(_)) => model.deleted(&deletion, now),
+                Ok(Err(AppendError::Overloaded | AppendError::Stopped)) => {
+                    model.not_deleted(&deletion);
+                }
+                // The log failed, or refuses: what is marked may come back or not.
+                Ok(Err(_)) | Err(TryRecvError::Closed) => {}
+                Err(TryRecvError::Empty) => self.deletions.push((deletion, answer)),
+            }
+        }
+    }
+
     fn send_samples(
         &mut self,
         mut samples: Vec<Sample>,
@@ -257,6 +328,7 @@ impl Client {
 
     /// Takes the answers that have come.
     pub fn collect(&mut self, profile: &Profile, model: &mut Model, now: u64) {
+        self.collect_deletions(model, now);
         for mut sent in std::mem::take(&mut self.sent) {
             match sent.answer.try_recv() {
                 Ok(Ok(outcome)) => self.accept(profile, model, &sent, &outcome, now),
@@ -297,7 +369,10 @@ impl Client {
             let sample = &sent.samples[rejection.sample as usize];
             let is_right = match rejection.reason {
                 RejectReason::SeriesLimit => profile.workload.series > profile.series_max,
-                reason => model.may_reject(sample, reason, profile.window_ms),
+                reason => {
+                    let (window, late) = (profile.window_ms, profile.late_window_ms);
+                    model.may_reject(sample, reason, window, late)
+                }
             };
             assert!(is_right, "refused for no reason: {rejection:?} {sample:?}");
         }
@@ -317,5 +392,6 @@ impl Client {
     pub fn restart(&mut self) {
         self.refs.clear();
         self.sent.clear();
+        self.deletions.clear();
     }
 }

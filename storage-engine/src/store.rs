@@ -23,7 +23,7 @@ use crate::wal::{ReplayProgress, WalOptions, WalPlace};
 use maintained::Maintained;
 use manifest::Manifest;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -511,11 +511,6 @@ fn choose_runtime(choice: RuntimeChoice) -> Result<(ShardStart, String), OpenErr
             Ok((ShardStart::Tokio, reason))
         }
     }
-}
-
-/// The directory of one shard.
-fn shard_dir(dir: &Path, index: usize) -> PathBuf {
-    dir.join(format!("shard-{index:03}"))
 }
 
 /// Which of `count` shards a series belongs to.

@@ -63,11 +63,6 @@ fn write_head(page: &mut Exposition, stats: &[ShardStats], oldest_in_blocks: Opt
         "Total number of series removed in the head",
         sum(|s| s.series_removed),
     );
-    page.one_counter(
-        "prometheus_tsdb_head_truncations_total",
-        "Total number of head truncations attempted.",
-        sum(|s| s.truncations),
-    );
     page.one_gauge(
         "prometheus_tsdb_head_chunks",
         "Total number of chunks in the head block.",

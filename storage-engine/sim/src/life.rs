@@ -111,8 +111,7 @@ impl Story {
         disk.create_dir_all(DATA.as_ref())
             .expect("BUG: an empty disk refuses");
         mutants::install(&disk);
-        let mut model = Model::default();
-        model.ties = profile.late_window_ms > 0;
+        let model = Model::with_ties(profile.late_window_ms > 0);
         Story {
             random,
             model,

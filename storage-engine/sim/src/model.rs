@@ -128,6 +128,14 @@ fn show(series: u32, t: i64) -> String {
 }
 
 impl Model {
+    /// An empty model.
+    pub fn with_ties(ties: bool) -> Model {
+        Model {
+            ties,
+            ..Model::default()
+        }
+    }
+
     /// A request leaves; its number is for its answer.
     pub fn send(&mut self, samples: Vec<Sample>) -> usize {
         let request = self.requests.len();
@@ -232,7 +240,10 @@ impl Model {
 
     fn settle_deletion(&mut self, deletion: &Deletion, change: impl Fn(&mut Candidate)) {
         for (series, t) in &deletion.0 {
-            let candidates = self.series.get_mut(series).and_then(|times| times.get_mut(t));
+            let candidates = self
+                .series
+                .get_mut(series)
+                .and_then(|times| times.get_mut(t));
             for candidate in candidates.into_iter().flatten().filter(|c| c.fading > 0) {
                 candidate.fading -= 1;
                 change(candidate);
@@ -272,7 +283,9 @@ impl Model {
     /// A sample of the series that is (or may be) there: the newest, or one before it.
     pub fn known(&self, series: u32, back: usize) -> Option<(i64, Value)> {
         let (t, candidates) = self.series.get(&series)?.iter().rev().nth(back)?;
-        let here = candidates.first().filter(|_| !self.is_deleted(series, *t))?;
+        let here = candidates
+            .first()
+            .filter(|_| !self.is_deleted(series, *t))?;
         Some((*t, here.value.clone()))
     }
 
@@ -285,7 +298,10 @@ impl Model {
         late_window: i64,
     ) -> bool {
         let times = self.series.get(&sample.series);
-        let is_older = |by: i64| self.newest_of_all().is_some_and(|newest| sample.t < newest - by);
+        let is_older = |by: i64| {
+            self.newest_of_all()
+                .is_some_and(|newest| sample.t < newest - by)
+        };
         match reason {
             RejectReason::OutOfOrder => {
                 times.is_some_and(|times| times.range(sample.t + 1..).next().is_some())
@@ -402,7 +418,8 @@ impl Model {
                 // The record of a deletion may be what the damage took; of two values of one time, the one that was read.
                 let candidates = self.series.get(series).and_then(|times| times.get(t));
                 let mut candidates = candidates.into_iter().flatten();
-                let excused = candidates.any(|c| c.value.is(value) && (self.ties || c.gone.is_some()));
+                let excused =
+                    candidates.any(|c| c.value.is(value) && (self.ties || c.gone.is_some()));
                 if !excused && !before.is_some_and(|before| before.is(value)) {
                     let what = show(*series, *t);
                     return Err(format!(

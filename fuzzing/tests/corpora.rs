@@ -13,13 +13,13 @@ fn inputs(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
         .join(target);
     let mut paths: Vec<_> = std::fs::read_dir(&dir)
         .unwrap_or_else(|error| panic!("{}: {error}", dir.display()))
-        .map(|entry| entry.unwrap().path())
+        .map(|entry| entry.expect("a folder of a corpus").path())
         .collect();
     paths.sort();
     paths
         .into_iter()
         .map(|path| {
-            let bytes = std::fs::read(&path).unwrap();
+            let bytes = std::fs::read(&path).expect("a file of a corpus");
             (path, bytes)
         })
         .collect()

@@ -253,7 +253,7 @@ fn append_late(store: &Store, model: &mut Model, step: i64) {
             let samples = model.entry(key(&labels)).or_default();
             samples
                 .entry(t)
-                .or_insert(Value::Float((late as f64).to_bits()));
+                .or_insert_with(|| Value::Float((late as f64).to_bits()));
         }
     }
     for (shard, batch) in batches.into_iter().enumerate() {

@@ -97,7 +97,11 @@ pub(crate) fn load_checkpoint(
     target: &mut dyn RestoreTarget,
 ) -> Result<Option<LoadedCheckpoint>, LoadError> {
     let dir = &place.checkpoints;
-    place.create(disk).map_err(failed("create", dir))?;
+    if let Err(error) = disk.list(dir)
+        && error.kind() == io::ErrorKind::NotFound
+    {
+        return Ok(None);
+    }
     place
         .remove_unfinished(disk)
         .map_err(failed("clean", dir))?;

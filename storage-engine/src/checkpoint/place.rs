@@ -61,7 +61,11 @@ impl CheckpointPlace {
     /// Removes what an interrupted checkpoint left.
     pub(super) fn remove_unfinished(&self, disk: &dyn Disk) -> io::Result<()> {
         for dir in [&self.checkpoints, &self.chunks] {
-            for name in disk.list(dir)? {
+            let names = match disk.list(dir) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                names => names?,
+            };
+            for name in names {
                 if name.ends_with(".tmp") {
                     disk.remove(&dir.join(name))?;
                 }

@@ -691,3 +691,52 @@ fn damage_to_a_page_costs_chunks_and_is_told() {
         assert_eq!(third.contents(), again.contents());
     }
 }
+
+/// Not a test: `cargo test --release -p ferula-storage-engine --lib -- --ignored --nocapture a_million_series`.
+#[test]
+#[ignore = "a measurement"]
+#[allow(clippy::print_stdout, reason = "a measurement")]
+fn a_million_series() {
+    const SERIES: u64 = 500_000;
+    let world = World::new();
+    for first in (0..SERIES).step_by(10_000) {
+        for round in 0..20 {
+            let mut batch = AppendBatch::default();
+            for series in first..first + 10_000 {
+                let label = |n: &str, v: String| (n.to_owned(), v);
+                let labels = Labels::from_pairs([
+                    label("__name__", format!("metric_{}", series % 500)),
+                    label("instance", format!("host-{:04}:9100", series / 500)),
+                    label("job", "node".to_owned()),
+                    label("cluster", "production-a".to_owned()),
+                    label("namespace", format!("team-{}", series % 23)),
+                    label(
+                        "pod",
+                        format!("pod-{:x}", (series / 50).wrapping_mul(0x9e37_79b9)),
+                    ),
+                    label("code", format!("{}", 200 + series % 5)),
+                ])
+                .unwrap();
+                let new = batch.new_series.push(labels.as_bytes());
+                batch.series.push(SampleSeries::New(new));
+                batch.timestamps.push(round * 15_000);
+                batch.values.push((series * round as u64 % 977) as f64);
+            }
+            let event = Event::Append {
+                request: 1,
+                batch: Box::new(batch),
+                mode: AppendMode::Partial,
+            };
+            world.feed(event);
+        }
+    }
+    let begun = std::time::Instant::now();
+    let report = world.checkpoint().unwrap();
+    println!("taken in {:?}: {report:?}", begun.elapsed());
+    let disk = world.disk.crash(CrashImage::SyncedOnly);
+    drop(world);
+    let begun = std::time::Instant::now();
+    let again = World::open(disk).unwrap();
+    println!("opened in {:?}", begun.elapsed());
+    assert_eq!(again.shard.borrow().stats().series, SERIES);
+}

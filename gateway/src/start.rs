@@ -26,6 +26,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use storage_engine::limits::RESERVE_BYTES;
 use storage_engine::maintenance::MaintenanceOptions;
 use storage_engine::process::raise_open_files_limit;
 use storage_engine::store::{AckMode, OpenError, RuntimeChoice, Store, StoreOptions};
@@ -182,6 +183,7 @@ fn store_options(flags: &Flags, config: &Config) -> StoreOptions {
             .map(|widest| i64::try_from(widest.as_millis()).unwrap_or(i64::MAX)),
         compact_overlapping: flags.compact_overlapping,
         retention: flags.retention(),
+        reserve_bytes: RESERVE_BYTES,
         ..MaintenanceOptions::default()
     };
     options.exemplars_max = exemplars_max(flags, config);

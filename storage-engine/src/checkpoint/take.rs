@@ -271,6 +271,16 @@ impl<S: ShardDoor> Taking<'_, S> {
         let records = shard(self.door.look(look).await)?;
         self.put_encoded(&records)?;
         self.put_exemplars().await?;
+        let mut next = Some(0);
+        while let Some(from) = next {
+            let look = move |shard: &ShardReader<'_>| {
+                Some(shard.exemplar_records(from, CHECKPOINT_SLICE_SERIES as usize))
+            };
+            let (records, rest) = shard(self.door.look(look).await)?;
+            self.put_encoded(&records)?;
+            next = rest;
+            shard(self.door.breathe().await)?;
+        }
         let look = |shard: &ShardReader<'_>| Some(shard.out_of_order_slots());
         let mut of_slots = shard(self.door.look(look).await)?;
         of_slots.retain(|slot| *slot < slots);

@@ -200,7 +200,10 @@ impl Keeper {
         self.pace.begin();
         match self.all_due().await {
             Ok(()) | Err(KeeperError::Stopped) => {}
-            Err(error) => tracing::error!(shard = self.shard, %error, "maintenance"),
+            Err(error) => {
+                tracing::error!(shard = self.shard, %error, "maintenance");
+                self.make_room(&error);
+            }
         }
     }
 

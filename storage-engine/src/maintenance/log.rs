@@ -8,7 +8,9 @@
 use super::keeper::{Keeper, KeeperError};
 use super::link::{LinkError, ShardLink};
 use super::pace::Pace;
-use crate::checkpoint::{CheckpointError, ShardDoor, take_checkpoint};
+use crate::block::BlockWriteError;
+use crate::checkpoint::{CheckpointError, CheckpointReport, ShardDoor, take_checkpoint};
+use crate::io::{give_up_reserve, is_full, make_reserve};
 use crate::shard::{Shard, ShardReader};
 use crate::shard_api::{AppendError, ShardChange};
 use std::sync::atomic::Ordering;
@@ -61,13 +63,27 @@ impl Keeper {
         }
     }
 
-    /// Takes a checkpoint now.
-    pub(super) async fn checkpoint(&self) -> Result<(), KeeperError> {
+    async fn take(&self) -> Result<CheckpointReport, CheckpointError<LinkError>> {
         let door = Door {
             link: &self.link,
             pace: &self.pace,
         };
-        let taken = take_checkpoint(&door, &*self.disk, &self.checkpoints).await;
+        take_checkpoint(&door, &*self.disk, &self.checkpoints).await
+    }
+
+    /// Takes a checkpoint now; on a full disk once more in the room of the reserve, because it frees the log behind it.
+    pub(super) async fn checkpoint(&self) -> Result<(), KeeperError> {
+        let mut taken = self.take().await;
+        if let Err(CheckpointError::Io { source, .. }) = &taken
+            && is_full(source)
+            && give_up_reserve(&*self.disk, &self.data_dir).unwrap_or(false)
+        {
+            tracing::warn!(
+                shard = self.shard,
+                "the disk is full: the reserve is given up"
+            );
+            taken = self.take().await;
+        }
         match taken {
             Ok(report) => {
                 self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
@@ -78,6 +94,7 @@ impl Keeper {
                     bytes = report.bytes,
                     "checkpoint taken"
                 );
+                self.look_after_reserve();
                 Ok(())
             }
             Err(CheckpointError::Shard(LinkError::Stopped)) => Err(KeeperError::Stopped),
@@ -87,6 +104,35 @@ impl Keeper {
                     .fetch_add(1, Ordering::Relaxed);
                 Err(KeeperError::Checkpoint(error.to_string()))
             }
+        }
+    }
+
+    /// After a failure: if the disk is full, what failed finds the room of the reserve in the next round.
+    pub(super) fn make_room(&self, error: &KeeperError) {
+        let source = match error {
+            KeeperError::Io { source, .. }
+            | KeeperError::Write {
+                source: BlockWriteError::Io { source, .. },
+                ..
+            } => source,
+            _ => return,
+        };
+        if is_full(source) && give_up_reserve(&*self.disk, &self.data_dir).unwrap_or(false) {
+            tracing::warn!(
+                shard = self.shard,
+                "the disk is full: the reserve is given up"
+            );
+        }
+    }
+
+    /// Makes the reserve when there is plenty of room; the keeper of the first shard does it for all.
+    fn look_after_reserve(&self) {
+        if self.shard != 0 {
+            return;
+        }
+        let bytes = self.settings.options().reserve_bytes;
+        if let Err(error) = make_reserve(&*self.disk, &self.data_dir, bytes) {
+            tracing::warn!(%error, "the reserve cannot be made");
         }
     }
 }

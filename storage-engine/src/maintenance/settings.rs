@@ -22,6 +22,8 @@ pub struct MaintenanceOptions {
     pub retention: RetentionSettings,
     /// Most samples in a page of a block.
     pub page_samples_max: u32,
+    /// Bytes of the reserve in the data directory, made with the first checkpoint; 0: none.
+    pub reserve_bytes: u64,
 }
 
 impl Default for MaintenanceOptions {
@@ -32,6 +34,7 @@ impl Default for MaintenanceOptions {
             compact_overlapping: true,
             retention: RetentionSettings::default(),
             page_samples_max: 8192,
+            reserve_bytes: 0,
         }
     }
 }

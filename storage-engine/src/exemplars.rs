@@ -333,6 +333,11 @@ impl Exemplars {
         })
     }
 
+    /// The number that the next arrival will have.
+    pub(crate) fn arrivals_end(&self) -> u64 {
+        self.stored
+    }
+
     /// Up to `count` exemplars in the order of arrival, from number `from` on, and the number to go on with; numbers grow by one with
     /// each arrival, so that what comes or goes meanwhile shifts nothing.
     pub(crate) fn arrivals(&self, from: u64, count: usize) -> (Vec<LoggedExemplar>, u64) {

@@ -271,16 +271,6 @@ impl<S: ShardDoor> Taking<'_, S> {
         let records = shard(self.door.look(look).await)?;
         self.put_encoded(&records)?;
         self.put_exemplars().await?;
-        let mut next = Some(0);
-        while let Some(from) = next {
-            let look = move |shard: &ShardReader<'_>| {
-                Some(shard.exemplar_records(from, CHECKPOINT_SLICE_SERIES as usize))
-            };
-            let (records, rest) = shard(self.door.look(look).await)?;
-            self.put_encoded(&records)?;
-            next = rest;
-            shard(self.door.breathe().await)?;
-        }
         let look = |shard: &ShardReader<'_>| Some(shard.out_of_order_slots());
         let mut of_slots = shard(self.door.look(look).await)?;
         of_slots.retain(|slot| *slot < slots);
@@ -299,14 +289,17 @@ impl<S: ShardDoor> Taking<'_, S> {
         Ok(())
     }
 
+    /// The exemplars that are here now. What arrives meanwhile is in the log behind the checkpoint, and must not keep it from ending.
     async fn put_exemplars(&mut self) -> Result<(), CheckpointError<S::Error>> {
-        let mut next = Some(0);
-        while let Some(from) = next {
-            let some = CHECKPOINT_SLICE_SERIES as usize;
-            let look = move |shard: &ShardReader<'_>| Some(shard.exemplar_records(from, some));
+        let look = |shard: &ShardReader<'_>| Some(shard.exemplar_end());
+        let end = shard(self.door.look(look).await)?;
+        let mut from = 0;
+        while from < end {
+            let some = CHECKPOINT_SLICE_SERIES as u64;
+            let look = move |shard: &ShardReader<'_>| Some(shard.exemplar_records(from, end, some));
             let (records, reached) = shard(self.door.look(look).await)?;
             self.put_encoded(&records)?;
-            next = reached;
+            from = reached;
             shard(self.door.breathe().await)?;
         }
         Ok(())

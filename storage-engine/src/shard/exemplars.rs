@@ -124,13 +124,20 @@ impl Shard {
 }
 
 impl ShardReader<'_> {
-    /// Some exemplars as records of the log, in the order of their arrival, from number `from` on; and the number to go on with, `None`
-    /// when there are no more.
-    pub(crate) fn exemplar_records(&self, from: u64, count: usize) -> (Vec<u8>, Option<u64>) {
+    /// The number that the next exemplar to arrive will have.
+    pub(crate) fn exemplar_end(&self) -> u64 {
+        self.data.exemplars.arrivals_end()
+    }
+
+    /// Up to `count` exemplars as records of the log, in the order of their arrival, of the numbers `from..end`; and the number to go on
+    /// with, `end` when there are no more.
+    pub(crate) fn exemplar_records(&self, from: u64, end: u64, count: u64) -> (Vec<u8>, u64) {
+        let count = count.min(end.saturating_sub(from)) as usize;
         let (logged, next) = self.data.exemplars.arrivals(from, count);
         let mut records = Vec::new();
         encode_exemplars_record(&mut records, 0, &logged);
-        (records, (!logged.is_empty()).then_some(next))
+        let next = if logged.is_empty() { end } else { next };
+        (records, next.min(end))
     }
 
     /// Exemplars in `range` of the series that pass all matchers of at least one of `selectors`: looks at `count` series

@@ -85,6 +85,8 @@ pub struct BlockWriter<'d> {
     float_samples: u64,
     histogram_samples: u64,
     last: Vec<u8>,
+    /// A write has failed: what is in memory and in the file no longer fit together.
+    failed: bool,
     histogram_times: Vec<TimestampMs>,
 }
 
@@ -120,6 +122,7 @@ impl<'d> BlockWriter<'d> {
             float_samples: 0,
             histogram_samples: 0,
             last: Vec::new(),
+            failed: false,
             histogram_times: Vec::new(),
             options,
         })
@@ -134,6 +137,7 @@ impl<'d> BlockWriter<'d> {
         canonical: &[u8],
         samples: &SeriesSamples,
     ) -> Result<(), BlockWriteError> {
+        self.check()?;
         if samples.is_empty() {
             return Ok(());
         }
@@ -148,11 +152,24 @@ impl<'d> BlockWriter<'d> {
         self.pages.directory.begin_series();
         self.index.add(ordinal, canonical);
         self.starts.add(&samples.starts);
-        self.put_pages(ordinal, samples)
-            .map_err(|source| BlockWriteError::Io {
-                path: self.path.clone(),
-                source,
-            })
+        let put = self.put_pages(ordinal, samples);
+        self.failed = put.is_err();
+        put.map_err(|source| self.error(source))
+    }
+
+    fn error(&self, source: io::Error) -> BlockWriteError {
+        BlockWriteError::Io {
+            path: self.path.clone(),
+            source,
+        }
+    }
+
+    /// An error if an earlier write has failed.
+    fn check(&self) -> Result<(), BlockWriteError> {
+        if self.failed {
+            return Err(self.error(io::Error::other("an earlier write has failed")));
+        }
+        Ok(())
     }
 
     fn put_pages(&mut self, ordinal: u32, samples: &SeriesSamples) -> io::Result<()> {
@@ -218,6 +235,7 @@ impl<'d> BlockWriter<'d> {
 
     /// Writes the rest and syncs the file. `None`: nothing was added, and the file is removed.
     pub fn finish(self) -> Result<Option<BlockMeta>, BlockWriteError> {
+        self.check()?;
         let path = self.path.clone();
         self.write_rest()
             .map_err(|source| BlockWriteError::Io { path, source })

@@ -43,6 +43,26 @@ fn every_failed_operation_is_reported() {
 }
 
 #[test]
+fn after_a_failed_write_there_is_no_block() {
+    let all = series(31, 20, 9);
+    let disk = disk();
+    let mut writer = BlockWriter::create(&disk, &path(), options(Profile::Sealed, 8192)).unwrap();
+    let mut random = super::super::testing::Random::new(4);
+    // More than waits in memory, so that `add` itself writes.
+    let mut large = crate::model::SeriesSamples::default();
+    for i in 0..200_000 {
+        large.floats.push(i, f64::from_bits(random.next()));
+    }
+    disk.fail_at(disk.operations() + 1, Fault::Error(libc::EIO));
+    assert!(writer.add(all[0].labels.as_bytes(), &large).is_err());
+    // The disk works again, but what was lost is lost.
+    let again = writer.add(all[1].labels.as_bytes(), &all[1].samples);
+    assert!(again.unwrap_err().to_string().ends_with("an earlier write has failed"));
+    assert!(writer.finish().is_err());
+    assert!(Block::open(&disk, &path()).is_err());
+}
+
+#[test]
 fn a_crash_leaves_a_whole_block_or_none() {
     let all = series(31, 20, 9);
     let whole = disk();

@@ -90,3 +90,5 @@ pub const SEALS_PER_ROUND_MAX: usize = 256;
 pub const QUARANTINE_SLACK_MS: i64 = 3_600_000;
 /// Room that a compaction leaves free on the disk beside what its blocks take, in bytes; with less it waits.
 pub const COMPACTION_SPARE_BYTES: u64 = 64 << 20;
+/// On a small file system it leaves one part in this many free instead.
+pub const COMPACTION_SPARE_PART: u64 = 20;

@@ -1,5 +1,5 @@
 //! The power fails while heads are sealed, blocks compacted, deletions written and cleaned: at any operation of the disk. The next start
-//! finds every acknowledged sample once, nothing that was deleted and answered, and goes on.
+//! finds every acknowledged sample once, nothing that was deleted and answered, and goes on. A full disk is helped by its reserve.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use ferula_storage_engine::io::{CrashImage, Fault, SimulatedDisk};
@@ -282,4 +282,40 @@ fn a_crash_at_any_operation_loses_and_invents_nothing() {
         let mut third = live(second.disk.crash(CrashImage::SyncedOnly), run as u64 + 3);
         third.check(&now, &format!("{when}, and a second start"));
     }
+}
+
+#[test]
+fn a_full_disk_is_sealed_into_the_reserve() {
+    let disk = SimulatedDisk::new();
+    let mut options = options(1);
+    let reserve = std::path::Path::new("/data/reserve");
+    if let Some(maintenance) = &mut options.maintenance {
+        maintenance.reserve_bytes = 1 << 20;
+    }
+    let shard = SimulatedShard::open(&disk, &options).unwrap();
+    let mut life = Life {
+        disk: disk.clone(),
+        shard,
+    };
+    let maintain = |life: &mut Life| {
+        let mut outcome = life.shard.maintain();
+        assert!(matches!(life.wait(&mut outcome), Some(Ok(()))));
+    };
+    maintain(&mut life);
+    assert!(disk.content(reserve).is_some());
+    let mut known = Known::default();
+    for step in 0..60 {
+        assert!(life.append(&mut known, step));
+    }
+    let sealed = life.shard.maintenance_stats().head_truncations;
+    disk.set_capacity(Some(disk.used()));
+    maintain(&mut life);
+    assert!(disk.content(reserve).is_none(), "given up");
+    assert!(life.shard.maintenance_stats().head_truncations > sealed);
+    life.check(&known, "on the full disk");
+    disk.set_capacity(None);
+    maintain(&mut life);
+    assert!(disk.content(reserve).is_some(), "made again");
+    let mut after = live(disk.crash(CrashImage::SyncedOnly), 2);
+    after.check(&known, "after a power cut");
 }

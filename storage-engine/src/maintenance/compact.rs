@@ -10,7 +10,7 @@ use super::keeper::{Keeper, KeeperError, log_block, stored};
 use super::merge::{forget_resets_behind, merge_series};
 use super::plan::Candidate;
 use crate::block::{Block, BlockId, BlockMeta, BlockOptions, BlockWriter, Profile, block_order};
-use crate::limits::COMPACTION_SPARE_BYTES;
+use crate::limits::{COMPACTION_SPARE_BYTES, COMPACTION_SPARE_PART};
 use crate::model::SeriesSamples;
 use crate::shard::StoredBlock;
 use crate::shard_api::{ReadNotes, TimeRange};
@@ -160,14 +160,18 @@ impl Keeper {
     /// Refuses what would fill the disk: the log needs the room more.
     fn look_for_room(&self, group: &[StoredBlock]) -> Result<(), KeeperError> {
         let bytes: u64 = group.iter().map(|b| b.block.meta().bytes).sum();
-        let wanted = bytes.saturating_add(COMPACTION_SPARE_BYTES);
-        match self.disk.space(&self.dir) {
-            Ok(space) if space.available < wanted => Err(KeeperError::NoRoom {
+        // Where the file system does not say, writing will.
+        let Ok(space) = self.disk.space(&self.dir) else {
+            return Ok(());
+        };
+        let spare = COMPACTION_SPARE_BYTES.min(space.total / COMPACTION_SPARE_PART);
+        let wanted = bytes.saturating_add(spare);
+        match space.available < wanted {
+            true => Err(KeeperError::NoRoom {
                 wanted,
                 available: space.available,
             }),
-            // Where the file system does not say, writing will.
-            _ => Ok(()),
+            false => Ok(()),
         }
     }
 

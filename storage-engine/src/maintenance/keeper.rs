@@ -14,7 +14,7 @@ use super::stats::Counters;
 use super::world::World;
 use crate::block::{Block, BlockError, BlockId, BlockMeta, BlockWriteError};
 use crate::checkpoint::CheckpointPlace;
-use crate::io::Disk;
+use crate::io::{Disk, is_full};
 use crate::limits::MAINTENANCE_LOOK_NANOS_MAX;
 use crate::model::TimestampMs;
 use crate::shard::StoredBlock;
@@ -80,6 +80,19 @@ pub enum KeeperError {
     /// A checkpoint could not be taken.
     #[error("checkpoint: {0}")]
     Checkpoint(String),
+}
+
+impl KeeperError {
+    /// Is it for want of room on the disk?
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            KeeperError::Io { source, .. } => is_full(source),
+            KeeperError::Write { source, .. } => match source {
+                BlockWriteError::Io { source, .. } => is_full(source),
+            },
+            _ => false,
+        }
+    }
 }
 
 impl From<LinkError> for KeeperError {
@@ -198,12 +211,15 @@ impl Keeper {
             return;
         }
         self.pace.begin();
-        match self.all_due().await {
-            Ok(()) | Err(KeeperError::Stopped) => {}
-            Err(error) => {
-                tracing::error!(shard = self.shard, %error, "maintenance");
-                self.make_room(&error);
-            }
+        let mut outcome = self.all_due().await;
+        if outcome.as_ref().is_err_and(|error| self.make_room(error)) {
+            // What is not done yet frees room once it is done.
+            outcome = self.all_due().await;
+        }
+        match outcome {
+            Ok(()) => self.look_after_reserve(),
+            Err(KeeperError::Stopped) => {}
+            Err(error) => tracing::error!(shard = self.shard, %error, "maintenance"),
         }
     }
 

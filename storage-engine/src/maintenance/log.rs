@@ -8,9 +8,8 @@
 use super::keeper::{Keeper, KeeperError};
 use super::link::{LinkError, ShardLink};
 use super::pace::Pace;
-use crate::block::BlockWriteError;
 use crate::checkpoint::{CheckpointError, CheckpointReport, ShardDoor, take_checkpoint};
-use crate::io::{give_up_reserve, is_full, make_reserve};
+use crate::io::{give_up_reserve, make_reserve};
 use crate::shard::{Shard, ShardReader};
 use crate::shard_api::{AppendError, ShardChange};
 use std::sync::atomic::Ordering;
@@ -71,19 +70,9 @@ impl Keeper {
         take_checkpoint(&door, &*self.disk, &self.checkpoints).await
     }
 
-    /// Takes a checkpoint now; on a full disk once more in the room of the reserve, because it frees the log behind it.
+    /// Takes a checkpoint now.
     pub(super) async fn checkpoint(&self) -> Result<(), KeeperError> {
-        let mut taken = self.take().await;
-        if let Err(CheckpointError::Io { source, .. }) = &taken
-            && is_full(source)
-            && give_up_reserve(&*self.disk, &self.data_dir).unwrap_or(false)
-        {
-            tracing::warn!(
-                shard = self.shard,
-                "the disk is full: the reserve is given up"
-            );
-            taken = self.take().await;
-        }
+        let taken = self.take().await;
         match taken {
             Ok(report) => {
                 self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
@@ -94,7 +83,6 @@ impl Keeper {
                     bytes = report.bytes,
                     "checkpoint taken"
                 );
-                self.look_after_reserve();
                 Ok(())
             }
             Err(CheckpointError::Shard(LinkError::Stopped)) => Err(KeeperError::Stopped),
@@ -102,31 +90,46 @@ impl Keeper {
                 self.counters
                     .checkpoints_failed
                     .fetch_add(1, Ordering::Relaxed);
-                Err(KeeperError::Checkpoint(error.to_string()))
+                Err(match error {
+                    CheckpointError::Io {
+                        operation,
+                        path,
+                        source,
+                    } => KeeperError::Io {
+                        operation,
+                        path,
+                        source,
+                    },
+                    error => KeeperError::Checkpoint(error.to_string()),
+                })
             }
         }
     }
 
-    /// After a failure: if the disk is full, what failed finds the room of the reserve in the next round.
-    pub(super) fn make_room(&self, error: &KeeperError) {
-        let source = match error {
-            KeeperError::Io { source, .. }
-            | KeeperError::Write {
-                source: BlockWriteError::Io { source, .. },
-                ..
-            } => source,
-            _ => return,
-        };
-        if is_full(source) && give_up_reserve(&*self.disk, &self.data_dir).unwrap_or(false) {
-            tracing::warn!(
-                shard = self.shard,
-                "the disk is full: the reserve is given up"
-            );
+    /// After a failure: if the disk is full, gives the reserve up, and says whether there was one, so that what failed can be tried again.
+    pub(super) fn make_room(&self, error: &KeeperError) -> bool {
+        if !error.is_full() {
+            return false;
+        }
+        match give_up_reserve(&*self.disk, &self.data_dir) {
+            Ok(given) => {
+                if given {
+                    tracing::warn!(
+                        shard = self.shard,
+                        "the disk is full: the reserve is given up to seal and to cut logs"
+                    );
+                }
+                given
+            }
+            Err(error) => {
+                tracing::error!(%error, "the reserve cannot be given up");
+                false
+            }
         }
     }
 
     /// Makes the reserve when there is plenty of room; the keeper of the first shard does it for all.
-    fn look_after_reserve(&self) {
+    pub(super) fn look_after_reserve(&self) {
         if self.shard != 0 {
             return;
         }

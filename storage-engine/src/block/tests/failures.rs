@@ -57,7 +57,12 @@ fn after_a_failed_write_there_is_no_block() {
     assert!(writer.add(all[0].labels.as_bytes(), &large).is_err());
     // The disk works again, but what was lost is lost.
     let again = writer.add(all[1].labels.as_bytes(), &all[1].samples);
-    assert!(again.unwrap_err().to_string().ends_with("an earlier write has failed"));
+    assert!(
+        again
+            .unwrap_err()
+            .to_string()
+            .ends_with("an earlier write has failed")
+    );
     assert!(writer.finish().is_err());
     assert!(Block::open(&disk, &path()).is_err());
 }

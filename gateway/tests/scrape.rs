@@ -163,7 +163,9 @@ fn a_vanished_series_goes_stale_and_a_dead_target_too() {
     ferula.eventually("the target failed", |f| {
         count(f, "stays") == 0 && count(f, "up == 0") == 1
     });
-    let error =
-        ferula.get("/api/v1/targets").json()["data"]["activeTargets"][0]["lastError"].clone();
-    assert_eq!(error, "server returned HTTP status 500 Oops");
+    // The samples of a scrape are stored before its status is shown.
+    ferula.eventually("the reason", |f| {
+        let targets = f.get("/api/v1/targets").json();
+        targets["data"]["activeTargets"][0]["lastError"] == "server returned HTTP status 500 Oops"
+    });
 }

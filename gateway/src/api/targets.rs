@@ -247,6 +247,11 @@ pub(super) fn write_metrics(page: &mut Exposition, scrape: &ScrapeManager) {
             &c.out_of_order,
         ),
         (
+            "prometheus_target_scrapes_exceeded_native_histogram_bucket_limit_total",
+            "Total number of scrapes that hit the native histogram bucket limit and were rejected.",
+            &c.exceeded_bucket_limit,
+        ),
+        (
             "prometheus_target_scrapes_exemplar_out_of_order_total",
             "Total number of exemplar rejected due to not being out of the expected order.",
             &c.exemplars_out_of_order,

@@ -275,8 +275,8 @@ impl Config {
             if !job.scrape_failure_log_file.0.is_empty() {
                 kinds.push("scrape_failure_log_file".to_owned());
             }
-            if job.scrape_native_histograms == Some(true) {
-                kinds.push("scrape_native_histograms".to_owned());
+            if job.convert_classic_histograms_to_nhcb == Some(true) {
+                kinds.push("convert_classic_histograms_to_nhcb".to_owned());
             }
             for kind in kinds {
                 match by_kind.iter_mut().find(|(k, _)| *k == kind) {

@@ -6,7 +6,6 @@
 
 use super::WriteError;
 use super::histogram::{Histogram, count_parts};
-use super::wire::WireError;
 use crate::identity::{Identity, IdentityTable};
 use crate::limits::{
     COLUMN_GUESS_SAMPLES_MAX, EXEMPLARS_PER_REQUEST_MAX, METADATA_PER_REQUEST_MAX,
@@ -14,6 +13,7 @@ use crate::limits::{
 };
 use crate::text::MetricType;
 use crate::validate::LabelSetError;
+use crate::wire::WireError;
 use std::sync::Arc;
 use storage_engine::model::{
     Exemplar, FloatHistogram, HistogramError, METRIC_NAME, TimestampMs, hash_without,

@@ -4,7 +4,7 @@
 //! whose labels cannot be kept (a name twice, no UTF-8) is left out.
 //! Not here: which exemplars are stored (the shards).
 
-use super::wire::{BYTES, FIXED64, Reader, Tag, VARINT, WireError};
+use crate::wire::{BYTES, FIXED64, Reader, Tag, VARINT, WireError};
 use storage_engine::model::{Exemplar, Labels, TimestampMs};
 
 /// Value and time, which both versions have alike.

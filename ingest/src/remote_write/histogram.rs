@@ -5,8 +5,11 @@
 //! Not here: the exemplars of a histogram, its start timestamp (read over).
 
 use super::WriteError;
-use super::wire::{BYTES, FIXED64, Reader, Tag, VARINT, WireError};
 use crate::limits::HISTOGRAM_PARTS_PER_REQUEST_MAX;
+use crate::wire::{
+    Reader, WireError, bucket_span, bytes, counts_of_deltas, double, double_list, signed,
+    signed_list, unsigned,
+};
 use std::sync::Arc;
 use storage_engine::model::{
     BucketSpan, CounterResetHint, FloatHistogram, HistogramError, TimestampMs,
@@ -53,14 +56,7 @@ impl Side {
         if !integer {
             return std::mem::take(&mut self.counts);
         }
-        let mut count = 0_i64;
-        let deltas = self.deltas.iter();
-        deltas
-            .map(|delta| {
-                count = count.wrapping_add(*delta);
-                count as f64
-            })
-            .collect()
+        counts_of_deltas(&self.deltas)
     }
 }
 
@@ -72,12 +68,12 @@ enum Number {
 }
 
 /// Reads a message of either version.
-pub(crate) fn histogram(bytes: &[u8]) -> Result<Histogram, WireError> {
+pub(crate) fn histogram(message: &[u8]) -> Result<Histogram, WireError> {
     let mut out = FloatHistogram::default();
     let mut timestamp = 0;
     let (mut count, mut zero_count) = (Number::Integer(0), Number::Integer(0));
     let (mut positive, mut negative) = (Side::default(), Side::default());
-    let mut reader = Reader::new(bytes);
+    let mut reader = Reader::new(message);
     while let Some(tag) = reader.tag("Histogram")? {
         match tag.field {
             1 => count = Number::Integer(unsigned(&mut reader, tag, "CountInt")?),
@@ -87,12 +83,16 @@ pub(crate) fn histogram(bytes: &[u8]) -> Result<Histogram, WireError> {
             5 => out.zero_threshold = double(&mut reader, tag, "ZeroThreshold")?,
             6 => zero_count = Number::Integer(unsigned(&mut reader, tag, "ZeroCountInt")?),
             7 => zero_count = Number::Float(double(&mut reader, tag, "ZeroCountFloat")?),
-            8 => span(&mut reader, tag, "NegativeSpans", &mut negative.spans)?,
-            9 => deltas(&mut reader, tag, "NegativeDeltas", &mut negative.deltas)?,
-            10 => doubles(&mut reader, tag, "NegativeCounts", &mut negative.counts)?,
-            11 => span(&mut reader, tag, "PositiveSpans", &mut positive.spans)?,
-            12 => deltas(&mut reader, tag, "PositiveDeltas", &mut positive.deltas)?,
-            13 => doubles(&mut reader, tag, "PositiveCounts", &mut positive.counts)?,
+            8 => negative
+                .spans
+                .push(bucket_span(bytes(&mut reader, tag, "NegativeSpans")?)?),
+            9 => signed_list(&mut reader, tag, "NegativeDeltas", &mut negative.deltas)?,
+            10 => double_list(&mut reader, tag, "NegativeCounts", &mut negative.counts)?,
+            11 => positive
+                .spans
+                .push(bucket_span(bytes(&mut reader, tag, "PositiveSpans")?)?),
+            12 => signed_list(&mut reader, tag, "PositiveDeltas", &mut positive.deltas)?,
+            13 => double_list(&mut reader, tag, "PositiveCounts", &mut positive.counts)?,
             14 => {
                 out.counter_reset_hint = match unsigned(&mut reader, tag, "ResetHint")? {
                     1 => CounterResetHint::CounterReset,
@@ -102,7 +102,7 @@ pub(crate) fn histogram(bytes: &[u8]) -> Result<Histogram, WireError> {
                 };
             }
             15 => timestamp = unsigned(&mut reader, tag, "Timestamp")? as i64,
-            16 => doubles(&mut reader, tag, "CustomValues", &mut out.custom_values)?,
+            16 => double_list(&mut reader, tag, "CustomValues", &mut out.custom_values)?,
             _ => reader.skip(tag)?,
         }
     }
@@ -126,73 +126,4 @@ pub(crate) fn histogram(bytes: &[u8]) -> Result<Histogram, WireError> {
         timestamp,
         value: value.map(|()| Arc::new(out)),
     })
-}
-
-fn unsigned(reader: &mut Reader<'_>, tag: Tag, field: &'static str) -> Result<u64, WireError> {
-    tag.expect(VARINT, field)?;
-    reader.varint()
-}
-
-fn double(reader: &mut Reader<'_>, tag: Tag, field: &'static str) -> Result<f64, WireError> {
-    tag.expect(FIXED64, field)?;
-    Ok(f64::from_bits(reader.fixed64()?))
-}
-
-/// Zigzag.
-fn signed(value: u64) -> i64 {
-    (value >> 1) as i64 ^ -((value & 1) as i64)
-}
-
-fn span(
-    reader: &mut Reader<'_>,
-    tag: Tag,
-    field: &'static str,
-    spans: &mut Vec<BucketSpan>,
-) -> Result<(), WireError> {
-    tag.expect(BYTES, field)?;
-    let mut message = Reader::new(reader.bytes()?);
-    let mut span = BucketSpan::default();
-    while let Some(tag) = message.tag("BucketSpan")? {
-        match tag.field {
-            1 => span.offset = signed(unsigned(&mut message, tag, "Offset")?) as i32,
-            2 => span.length = unsigned(&mut message, tag, "Length")? as u32,
-            _ => message.skip(tag)?,
-        }
-    }
-    spans.push(span);
-    Ok(())
-}
-
-fn deltas(
-    reader: &mut Reader<'_>,
-    tag: Tag,
-    field: &'static str,
-    out: &mut Vec<i64>,
-) -> Result<(), WireError> {
-    if tag.wire_type == BYTES {
-        let mut packed = Reader::new(reader.bytes()?);
-        while !packed.at_end() {
-            out.push(signed(packed.varint()?));
-        }
-        return Ok(());
-    }
-    out.push(signed(unsigned(reader, tag, field)?));
-    Ok(())
-}
-
-fn doubles(
-    reader: &mut Reader<'_>,
-    tag: Tag,
-    field: &'static str,
-    out: &mut Vec<f64>,
-) -> Result<(), WireError> {
-    if tag.wire_type == BYTES {
-        let mut packed = Reader::new(reader.bytes()?);
-        while !packed.at_end() {
-            out.push(f64::from_bits(packed.fixed64()?));
-        }
-        return Ok(());
-    }
-    out.push(double(reader, tag, field)?);
-    Ok(())
 }

@@ -15,14 +15,13 @@ mod session;
 mod staging;
 mod v1;
 mod v2;
-mod wire;
 
+pub use crate::wire::WireError;
 pub use batch::{FamilyMetadata, Prepared, RequestCounts, Router};
 pub use headers::{Version, negotiate};
 pub use receiver::{RawRequest, WriteReceiver};
 pub use response::{WriteResponse, WriteResult, Written};
 pub use session::{WriteRequest, WriteSession, write};
-pub use wire::WireError;
 
 /// Why a body is refused whole, with 400.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

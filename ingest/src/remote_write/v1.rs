@@ -10,10 +10,10 @@ use super::batch::{FamilyMetadata, LabelsFault, Prepared, SeriesFault, Sorter};
 use super::exemplar::exemplar_v1;
 use super::histogram::histogram;
 use super::staging::{Placed, Staged, Staging};
-use super::wire::{BYTES, Reader, VARINT, WireError, lossy, sample};
 use crate::identity::{IdentityTable, LabelHasher};
 use crate::text::MetricType;
 use crate::validate::canonical_labels;
+use crate::wire::{BYTES, Reader, VARINT, WireError, lossy, sample};
 
 /// Bytes of a sample field with a value and a six-byte timestamp (years 2004 to 2109).
 const SAMPLE_FIELD_BYTES: usize = 18;

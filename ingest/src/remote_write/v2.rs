@@ -11,10 +11,10 @@ use super::exemplar::{FoundExemplar, exemplar_v2};
 use super::histogram::histogram;
 use super::staging::{Placed, Staged, Staging};
 use super::v1::metric_type;
-use super::wire::{BYTES, Reader, VARINT, WireError, lossy, sample};
 use crate::identity::{IdentityTable, LabelHasher};
 use crate::limits::SYMBOLS_RETAINED_BYTES;
 use crate::validate::{LabelSetError, canonical_labels, show_labels};
+use crate::wire::{BYTES, Reader, VARINT, WireError, lossy, sample};
 use std::cell::RefCell;
 use storage_engine::model::METRIC_NAME;
 

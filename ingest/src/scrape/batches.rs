@@ -2,7 +2,7 @@
 
 use super::cache::LineId;
 use storage_engine::model::{Exemplar, TimestampMs};
-use storage_engine::shard_api::{AppendBatch, ExemplarSample, SampleSeries};
+use storage_engine::shard_api::{AppendBatch, ExemplarSample, HistogramSample, SampleSeries};
 
 /// Where a sample came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,8 +17,10 @@ pub(super) enum Origin {
 #[derive(Debug, Default)]
 pub(super) struct ShardBatch {
     pub(super) batch: AppendBatch,
-    /// One entry for each sample.
+    /// One entry for each float sample.
     pub(super) origins: Vec<Origin>,
+    /// The line of each native histogram.
+    pub(super) histogram_lines: Vec<LineId>,
     /// The line of each exemplar.
     pub(super) exemplar_lines: Vec<LineId>,
     /// The line of each entry of `batch.new_series`.
@@ -68,7 +70,7 @@ impl Batches {
         self.shards
             .into_iter()
             .enumerate()
-            .filter(|(_, shard)| !shard.origins.is_empty())
+            .filter(|(_, shard)| !shard.is_empty())
     }
 }
 
@@ -84,6 +86,27 @@ impl ShardBatch {
         self.batch.timestamps.push(timestamp);
         self.batch.values.push(value);
         self.origins.push(origin);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.origins.is_empty() && self.histogram_lines.is_empty()
+    }
+
+    /// Where sample number `sample` came from; histograms are numbered behind the floats.
+    pub(super) fn origin(&self, sample: u32) -> Option<Origin> {
+        let sample = sample as usize;
+        match sample.checked_sub(self.origins.len()) {
+            None => self.origins.get(sample).copied(),
+            Some(histogram) => {
+                let line = self.histogram_lines.get(histogram)?;
+                Some(Origin::Line(*line))
+            }
+        }
+    }
+
+    pub(super) fn push_histogram(&mut self, sample: HistogramSample, line: LineId) {
+        self.batch.histograms.push(sample);
+        self.histogram_lines.push(line);
     }
 
     pub(super) fn push_exemplar(&mut self, series: SampleSeries, exemplar: Exemplar, line: LineId) {

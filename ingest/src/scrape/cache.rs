@@ -28,6 +28,8 @@ pub(super) enum TextClass {
     Plain,
     Histogram,
     Summary,
+    /// A key of a page in protobuf.
+    Protobuf,
     /// `up` and its like: made here, never on a page.
     Report,
 }
@@ -45,7 +47,7 @@ impl TextClass {
         match self {
             TextClass::Histogram => MetricType::Histogram,
             TextClass::Summary => MetricType::Summary,
-            TextClass::Plain | TextClass::Report => MetricType::Unknown,
+            TextClass::Plain | TextClass::Protobuf | TextClass::Report => MetricType::Unknown,
         }
     }
 }

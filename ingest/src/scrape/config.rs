@@ -83,6 +83,14 @@ pub struct ScrapeConfig {
     pub keep_dropped_targets: u64,
     /// `extra_scrape_metrics`
     pub extra_scrape_metrics: bool,
+    /// `scrape_native_histograms`
+    pub native_histograms: bool,
+    /// `always_scrape_classic_histograms`: the classic series of a histogram that is stored as a native one, too.
+    pub classic_histograms: bool,
+    /// `native_histogram_bucket_limit`: finer histograms are made coarser; one that cannot be fails the scrape.
+    pub native_histogram_bucket_limit: u64,
+    /// `native_histogram_min_bucket_factor`: least growth from one bucket to the next.
+    pub native_histogram_min_bucket_factor: f64,
     /// `metric_name_validation_scheme`
     pub name_validation: NameValidation,
     /// `metric_name_escaping_scheme`
@@ -123,6 +131,10 @@ impl ScrapeConfig {
             label_value_length_limit: 0,
             keep_dropped_targets: 0,
             extra_scrape_metrics: false,
+            native_histograms: false,
+            classic_histograms: false,
+            native_histogram_bucket_limit: 0,
+            native_histogram_min_bucket_factor: 0.0,
             name_validation: NameValidation::Utf8,
             name_escaping: NameEscaping::AllowUtf8,
             http: HttpClientConfig::default(),

@@ -35,6 +35,8 @@ pub struct ScrapeCounters {
     pub out_of_bounds: AtomicU64,
     /// `prometheus_target_scrapes_exceeded_sample_limit_total`
     pub exceeded_sample_limit: AtomicU64,
+    /// `prometheus_target_scrapes_exceeded_native_histogram_bucket_limit_total`
+    pub exceeded_bucket_limit: AtomicU64,
     /// `prometheus_target_scrapes_exceeded_body_size_limit_total`
     pub exceeded_body_size_limit: AtomicU64,
     /// `prometheus_target_scrape_pool_exceeded_label_limits_total`

@@ -9,6 +9,7 @@ mod cache;
 pub mod config;
 mod counters;
 mod manager;
+mod native;
 mod page;
 mod sample_labels;
 pub mod target;

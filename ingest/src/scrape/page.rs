@@ -6,21 +6,28 @@
 use super::batches::{Batches, Origin};
 use super::cache::{Known, LineId, SeriesCache, SeriesId, TextClass};
 use super::config::ScrapeConfig;
+use super::native::{NativeLimit, fit};
 use super::sample_labels::{SampleLabelsError, report_labels, stored_labels};
-use crate::limits::{EXEMPLARS_PER_REQUEST_MAX, SCRAPE_SERIES_BYTES_MAX};
-use crate::metadata::TargetMetadata;
-use crate::text::{
-    ContentTypeError, Dialect, Entry, Exemplar as PageExemplar, LabelPair, ParseError, Parser,
-    Series,
+use crate::limits::{
+    EXEMPLARS_PER_REQUEST_MAX, HISTOGRAM_PARTS_PER_REQUEST_MAX, SCRAPE_SERIES_BYTES_MAX,
 };
-use storage_engine::model::{Exemplar, Labels, TimestampMs};
-use storage_engine::shard_api::SampleSeries;
+use crate::metadata::TargetMetadata;
+use crate::protobuf::{
+    FamilyMetadata, FoundSample, FoundValue, PageSink, ReadOptions, labels_of_key, read_page,
+};
+use crate::text::{
+    ContentTypeError, Dialect, Entry, Exemplar as PageExemplar, LabelPair, PageFormat, ParseError,
+    Parser, Series,
+};
+use std::sync::Arc;
+use storage_engine::model::{Exemplar, FloatHistogram, HistogramError, Labels, TimestampMs};
+use storage_engine::shard_api::{HistogramSample, SampleSeries};
 
 /// Seed of the identity hash; the cache lives in memory only, and equal labels must meet across spellings.
 const IDENTITY_SEED: u64 = 0x5c3a_9e11;
 
 /// Why a page fails its scrape.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(super) enum PageError {
     #[error("{0}")]
     ContentType(#[from] ContentTypeError),
@@ -28,8 +35,18 @@ pub(super) enum PageError {
     Parse(#[from] ParseError),
     #[error("{0}")]
     Labels(#[from] SampleLabelsError),
+    #[error("{0}")]
+    Protobuf(#[from] crate::protobuf::PageError),
     #[error("sample limit exceeded")]
     SampleLimit,
+    #[error("histogram bucket limit exceeded")]
+    BucketLimit,
+    #[error("{0}")]
+    Histogram(HistogramError),
+    #[error(
+        "the native histograms of the page have more than {HISTOGRAM_PARTS_PER_REQUEST_MAX} buckets"
+    )]
+    HistogramsTooLarge,
     #[error("series of {bytes} bytes exceeds the limit of {SCRAPE_SERIES_BYTES_MAX}")]
     SeriesTooLong { bytes: usize },
 }
@@ -47,6 +64,10 @@ pub(super) struct PageCounts {
     pub(super) exemplars: u64,
     /// Exemplars put into the batches.
     pub(super) exemplars_kept: u64,
+    /// Spans and buckets of native histograms, and a little for each.
+    pub(super) histogram_parts: u64,
+    /// A native histogram has more buckets than allowed.
+    pub(super) over_bucket_limit: bool,
     /// Set when the page has more samples than allowed, even if it fails for another reason.
     pub(super) over_sample_limit: bool,
 }
@@ -65,42 +86,91 @@ impl PageReader<'_> {
     pub(super) fn read(
         &mut self,
         page: &[u8],
+        format: PageFormat,
+        now: TimestampMs,
+        metadata: &mut TargetMetadata,
+        counts: &mut PageCounts,
+    ) -> Result<(), PageError> {
+        match format {
+            PageFormat::Text(dialect) => self.read_text(page, dialect, now, metadata, counts)?,
+            PageFormat::Protobuf => {
+                let options = ReadOptions {
+                    native_histograms: self.config.native_histograms,
+                    classic_histograms: self.config.classic_histograms,
+                };
+                let mut sink = ProtobufSink {
+                    reader: self,
+                    now,
+                    metadata,
+                    counts,
+                };
+                read_page(page, options, &mut sink)?;
+            }
+        }
+        if counts.over_sample_limit {
+            return Err(PageError::SampleLimit);
+        }
+        if counts.over_bucket_limit {
+            return Err(PageError::BucketLimit);
+        }
+        Ok(())
+    }
+
+    fn read_text(
+        &mut self,
+        page: &[u8],
         dialect: Dialect,
         now: TimestampMs,
         metadata: &mut TargetMetadata,
         counts: &mut PageCounts,
     ) -> Result<(), PageError> {
         let mut parser = Parser::new(page, dialect);
-        let mut labels = Vec::new();
         let scrape = self.cache.scrape();
         while let Some(entry) = parser.next_entry()? {
             match entry {
-                Entry::Series(series) => self.sample(&series, now, &mut labels, counts)?,
+                Entry::Series(series) => self.text_sample(&series, now, counts)?,
                 Entry::Type { name, metric_type } => metadata.set_type(&name, metric_type, scrape),
                 Entry::Help { name, text } => metadata.set_help(&name, &text, scrape),
                 Entry::Unit { name, unit } => metadata.set_unit(&name, &unit, scrape),
                 Entry::Comment(_) => {}
             }
         }
-        if counts.over_sample_limit {
-            return Err(PageError::SampleLimit);
+        Ok(())
+    }
+
+    fn text_sample(
+        &mut self,
+        series: &Series<'_>,
+        now: TimestampMs,
+        counts: &mut PageCounts,
+    ) -> Result<(), PageError> {
+        counts.exemplars += u64::from(series.exemplar.is_some());
+        let found = Found {
+            text: series.raw,
+            class: TextClass::of(series.metric_type),
+            timestamp: series.timestamp,
+        };
+        let Some(placed) = self.place(&found, now, counts)? else {
+            return Ok(());
+        };
+        placed.push(self.batches, series.value);
+        if let Some(exemplar) = &series.exemplar {
+            self.text_exemplar(&placed, exemplar, counts);
         }
         Ok(())
     }
 
-    fn sample<'p>(
+    /// Finds the series of a sample and decides whether it is stored; everything about it is counted.
+    fn place(
         &mut self,
-        series: &Series<'p>,
+        found: &Found<'_>,
         now: TimestampMs,
-        labels: &mut Vec<LabelPair<'p>>,
         counts: &mut PageCounts,
-    ) -> Result<(), PageError> {
+    ) -> Result<Option<Placed>, PageError> {
         counts.scraped += 1;
-        counts.exemplars += u64::from(series.exemplar.is_some());
-        let explicit = series.timestamp.filter(|_| self.config.honor_timestamps);
-        let class = TextClass::of(series.metric_type);
-        let (line, id, fresh) = match self.cache.lookup(series.raw, class) {
-            Known::Dropped => return Ok(()),
+        let explicit = found.timestamp.filter(|_| self.config.honor_timestamps);
+        let (line, id, fresh) = match self.cache.lookup(found.text, found.class) {
+            Known::Dropped => return Ok(None),
             Known::Yes {
                 line,
                 series,
@@ -111,13 +181,13 @@ impl PageReader<'_> {
                 if explicit.is_none() {
                     counts.kept += 1;
                     counts.duplicates += 1;
-                    return Ok(());
+                    return Ok(None);
                 }
                 (line, id, false)
             }
-            Known::No => match self.first_sight(series, class, labels)? {
+            Known::No => match self.first_sight(found)? {
                 Some((line, id)) => (line, id, true),
-                None => return Ok(()),
+                None => return Ok(None),
             },
         };
         counts.kept += 1;
@@ -125,73 +195,54 @@ impl PageReader<'_> {
         if limit > 0 && counts.kept - counts.duplicates > limit {
             // The rest is still read, so that the report says how many samples there were.
             counts.over_sample_limit = true;
-            return Ok(());
+            return Ok(None);
         }
         counts.series_added += u64::from(fresh);
         if explicit.is_none() || self.config.track_timestamps_staleness {
             self.cache.track(id);
         }
-        let timestamp = explicit.unwrap_or(now);
         let target = self.target(line, id)?;
-        let Some((shard, sample_series)) = target else {
-            return Ok(());
-        };
-        let origin = Origin::Line(line);
-        self.batches
-            .push(shard, sample_series, timestamp, series.value, origin);
-        if let Some(exemplar) = &series.exemplar {
-            self.exemplar((shard, sample_series), exemplar, timestamp, line, counts);
-        }
-        Ok(())
+        Ok(target.map(|(shard, series)| Placed {
+            shard,
+            series,
+            line,
+            timestamp: explicit.unwrap_or(now),
+        }))
     }
 
-    /// Puts the exemplar of a sample in the batch. One whose labels cannot be kept is left out.
+    /// Puts the exemplar of a text line in the batch. One whose labels cannot be kept is left out.
     #[cold]
-    fn exemplar(
+    fn text_exemplar(
         &mut self,
-        (shard, series): (u32, SampleSeries),
+        placed: &Placed,
         exemplar: &PageExemplar<'_>,
-        timestamp: TimestampMs,
-        line: LineId,
         counts: &mut PageCounts,
     ) {
         let mut pairs = Vec::new();
         exemplar.labels(&mut pairs);
-        let Ok(labels) = Labels::from_pairs(pairs) else {
-            return;
-        };
-        if counts.exemplars_kept >= EXEMPLARS_PER_REQUEST_MAX as u64 {
-            return;
-        }
-        counts.exemplars_kept += 1;
-        let exemplar = Exemplar {
-            labels,
-            value: exemplar.value,
-            timestamp: exemplar.timestamp.unwrap_or(timestamp),
-            timed: exemplar.timestamp.is_some(),
-        };
-        if let Some(shard) = self.batches.shard_mut(shard) {
-            shard.push_exemplar(series, exemplar, line);
+        if let Ok(labels) = Labels::from_pairs(pairs) {
+            let exemplar = Exemplar {
+                labels,
+                value: exemplar.value,
+                timestamp: exemplar.timestamp.unwrap_or(0),
+                timed: exemplar.timestamp.is_some(),
+            };
+            placed.push_exemplar(self.batches, exemplar, counts);
         }
     }
 
-    fn first_sight<'p>(
-        &mut self,
-        series: &Series<'p>,
-        class: TextClass,
-        labels: &mut Vec<LabelPair<'p>>,
-    ) -> Result<Option<(LineId, SeriesId)>, PageError> {
-        if series.raw.len() > SCRAPE_SERIES_BYTES_MAX {
-            return Err(PageError::SeriesTooLong {
-                bytes: series.raw.len(),
-            });
+    fn first_sight(&mut self, found: &Found<'_>) -> Result<Option<(LineId, SeriesId)>, PageError> {
+        let bytes = found.text.len();
+        if bytes > SCRAPE_SERIES_BYTES_MAX {
+            return Err(PageError::SeriesTooLong { bytes });
         }
-        series.labels(labels)?;
-        let Some(stored) = stored_labels(labels, self.target_labels, self.config)? else {
-            self.cache.insert_dropped(series.raw, class);
+        let mut labels = Vec::new();
+        spelled_labels(found.text, found.class, &mut labels)?;
+        let Some(stored) = stored_labels(&labels, self.target_labels, self.config)? else {
+            self.cache.insert_dropped(found.text, found.class);
             return Ok(None);
         };
-        Ok(Some(self.admit(series.raw, class, &stored)))
+        Ok(Some(self.admit(found.text, found.class, &stored)))
     }
 
     /// Caches a line and, if its series has no reference, puts the labels in the batch.
@@ -219,21 +270,6 @@ impl PageReader<'_> {
             .push_labels(labels.as_bytes(), line);
         self.cache.set_pending(id, index);
         Some(index)
-    }
-
-    /// Puts a sample in its shard's batch.
-    fn push(
-        &mut self,
-        line: LineId,
-        id: SeriesId,
-        timestamp: TimestampMs,
-        value: f64,
-    ) -> Result<(), PageError> {
-        if let Some((shard, series)) = self.target(line, id)? {
-            self.batches
-                .push(shard, series, timestamp, value, Origin::Line(line));
-        }
-        Ok(())
     }
 
     /// The shard of a series and the series' name there; its labels go into the batch where the shard has given no reference yet.
@@ -277,9 +313,145 @@ impl PageReader<'_> {
                 self.admit(metric.as_bytes(), TextClass::Report, &labels)
             }
         };
-        let pushed = self.push(line, id, timestamp, value);
-        debug_assert!(pushed.is_ok(), "report labels pass no check");
+        let target = self.target(line, id);
+        debug_assert!(target.is_ok(), "report labels pass no check");
+        if let Ok(Some((shard, series))) = target {
+            let origin = Origin::Line(line);
+            self.batches.push(shard, series, timestamp, value, origin);
+        }
     }
+}
+
+/// A sample as the page has it, but for its value.
+struct Found<'p> {
+    text: &'p [u8],
+    class: TextClass,
+    timestamp: Option<TimestampMs>,
+}
+
+/// Where a sample goes.
+struct Placed {
+    shard: u32,
+    series: SampleSeries,
+    line: LineId,
+    timestamp: TimestampMs,
+}
+
+impl Placed {
+    #[inline]
+    fn push(&self, batches: &mut Batches, value: f64) {
+        let origin = Origin::Line(self.line);
+        batches.push(self.shard, self.series, self.timestamp, value, origin);
+    }
+
+    fn push_histogram(&self, batches: &mut Batches, histogram: Arc<FloatHistogram>) {
+        if let Some(shard) = batches.shard_mut(self.shard) {
+            let sample = HistogramSample {
+                series: self.series,
+                timestamp: self.timestamp,
+                histogram,
+            };
+            shard.push_histogram(sample, self.line);
+        }
+    }
+
+    /// Within the bound on exemplars; one without a time gets the sample's.
+    fn push_exemplar(
+        &self,
+        batches: &mut Batches,
+        mut exemplar: Exemplar,
+        counts: &mut PageCounts,
+    ) {
+        if counts.exemplars_kept >= EXEMPLARS_PER_REQUEST_MAX as u64 {
+            return;
+        }
+        counts.exemplars_kept += 1;
+        if !exemplar.timed {
+            exemplar.timestamp = self.timestamp;
+        }
+        if let Some(shard) = batches.shard_mut(self.shard) {
+            shard.push_exemplar(self.series, exemplar, self.line);
+        }
+    }
+}
+
+/// Takes what a page in protobuf has.
+struct ProtobufSink<'r, 'c, 'a> {
+    reader: &'r mut PageReader<'a>,
+    now: TimestampMs,
+    metadata: &'c mut TargetMetadata,
+    counts: &'c mut PageCounts,
+}
+
+impl PageSink for ProtobufSink<'_, '_, '_> {
+    type Error = PageError;
+
+    fn family(&mut self, family: FamilyMetadata<'_>) {
+        let scrape = self.reader.cache.scrape();
+        self.metadata.set_help(family.name, family.help, scrape);
+        if !family.unit.is_empty() {
+            self.metadata.set_unit(family.name, family.unit, scrape);
+        }
+        self.metadata
+            .set_type(family.name, family.metric_type, scrape);
+    }
+
+    fn sample(&mut self, sample: &FoundSample<'_>) -> Result<(), PageError> {
+        self.counts.exemplars += sample.exemplars.len() as u64;
+        let found = Found {
+            text: sample.key,
+            class: TextClass::Protobuf,
+            timestamp: sample.timestamp,
+        };
+        let Some(placed) = self.reader.place(&found, self.now, self.counts)? else {
+            return Ok(());
+        };
+        match &sample.value {
+            FoundValue::Float(value) => placed.push(self.reader.batches, *value),
+            FoundValue::Histogram(histogram) => {
+                let mut histogram = Arc::clone(histogram);
+                match fit(Arc::make_mut(&mut histogram), self.reader.config) {
+                    Ok(()) => {}
+                    Err(NativeLimit::Invalid(error)) => return Err(PageError::Histogram(error)),
+                    Err(NativeLimit::Buckets) => {
+                        // The rest is still read, so that the report says how many samples there were.
+                        self.counts.over_bucket_limit = true;
+                        return Ok(());
+                    }
+                }
+                self.counts.histogram_parts += histogram.part_count() as u64 + 32;
+                if self.counts.histogram_parts > HISTOGRAM_PARTS_PER_REQUEST_MAX as u64 {
+                    return Err(PageError::HistogramsTooLarge);
+                }
+                placed.push_histogram(self.reader.batches, histogram);
+            }
+        }
+        for exemplar in sample.exemplars {
+            placed.push_exemplar(self.reader.batches, exemplar.clone(), self.counts);
+        }
+        Ok(())
+    }
+}
+
+/// The labels that a line or key spells.
+fn spelled_labels<'t>(
+    text: &'t [u8],
+    class: TextClass,
+    labels: &mut Vec<LabelPair<'t>>,
+) -> Result<(), PageError> {
+    if class == TextClass::Protobuf {
+        labels_of_key(text, labels);
+        return Ok(());
+    }
+    let series = Series {
+        raw: text,
+        value: 0.0,
+        timestamp: None,
+        metric_type: class.metric_type(),
+        exemplar: None,
+    };
+    series.labels(labels)?;
+    Ok(())
 }
 
 /// Makes the labels of a cached line anew; `None` when they are dropped or the line is gone.
@@ -296,14 +468,7 @@ pub(super) fn labels_of_line(
         let metric = String::from_utf8_lossy(text);
         return Ok(Some(report_labels(&metric, target_labels)));
     }
-    let series = Series {
-        raw: text,
-        value: 0.0,
-        timestamp: None,
-        metric_type: class.metric_type(),
-        exemplar: None,
-    };
     let mut labels = Vec::new();
-    series.labels(&mut labels)?;
+    spelled_labels(text, class, &mut labels)?;
     Ok(stored_labels(&labels, target_labels, config)?)
 }

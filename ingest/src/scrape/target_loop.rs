@@ -15,13 +15,14 @@ use crate::limits::{SCRAPE_IDLE_BUFFER_BYTES_MAX, SCRAPE_IDLE_BUFFERS_MAX};
 use crate::text::select_format;
 use futures_util::future::join_all;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use storage_engine::model::{STALE_NAN_BITS, TimestampMs};
 use storage_engine::shard_api::{
-    AppendBatch, AppendMode, AppendOutcome, ExemplarRefusal, ExemplarSample, RejectReason,
-    SampleSeries,
+    AppendBatch, AppendMode, AppendOutcome, ExemplarRefusal, ExemplarSample, HistogramSample,
+    RejectReason, SampleSeries,
 };
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep};
@@ -241,6 +242,9 @@ impl<A: AppendTarget> TargetLoop<A> {
         if counts.over_sample_limit {
             ScrapeCounters::add(&counters.exceeded_sample_limit, 1);
         }
+        if counts.over_bucket_limit {
+            ScrapeCounters::add(&counters.exceeded_bucket_limit, 1);
+        }
         self.send(batches, counts.duplicates).await;
         self.active.set_status(status);
     }
@@ -281,7 +285,7 @@ impl<A: AppendTarget> TargetLoop<A> {
             cache: &mut self.cache,
             batches,
         };
-        let read = reader.read(page, format.dialect, time, &mut metadata, counts);
+        let read = reader.read(page, format.format, time, &mut metadata, counts);
         if let Err(error) = read {
             let limit = matches!(&error, super::page::PageError::Labels(e) if e.is_label_limit());
             ScrapeCounters::add(
@@ -321,6 +325,7 @@ impl<A: AppendTarget> TargetLoop<A> {
             let again = SentSamples {
                 timestamps: batch.timestamps.clone(),
                 values: batch.values.clone(),
+                histograms: batch.histograms.clone(),
                 exemplars: batch.exemplars.clone(),
             };
             let store = Rc::clone(&store);
@@ -376,15 +381,15 @@ impl<A: AppendTarget> TargetLoop<A> {
         }
         let mut unknown = Unknown::default();
         for rejection in &outcome.rejections {
-            let Some(Origin::Line(line)) = sent.origins.get(rejection.sample as usize) else {
+            let Some(Origin::Line(line)) = sent.origin(rejection.sample) else {
                 continue;
             };
             match rejection.reason {
                 RejectReason::UnknownSeries => {
-                    if let Some(series) = self.cache.series_of(*line) {
+                    if let Some(series) = self.cache.series_of(line) {
                         self.cache.set_reference(series, None);
                     }
-                    unknown.samples.push((rejection.sample, *line));
+                    unknown.samples.push((rejection.sample, line));
                 }
                 RejectReason::OutOfOrder => refused.out_of_order += 1,
                 RejectReason::DuplicateTimestamp => refused.duplicates += 1,
@@ -393,17 +398,21 @@ impl<A: AppendTarget> TargetLoop<A> {
                 reason => refused.other = Some(reason),
             }
         }
+        let mut late: BTreeMap<LineId, u64> = BTreeMap::new();
         for &(exemplar, reason) in &outcome.exemplar_refusals {
             let line = sent.exemplar_lines.get(exemplar as usize);
             match (reason, line) {
                 (ExemplarRefusal::UnknownSeries, Some(&line)) => {
                     unknown.exemplars.push((exemplar, line));
                 }
-                (ExemplarRefusal::OutOfOrder, _) => refused.exemplars_out_of_order += 1,
+                (ExemplarRefusal::OutOfOrder, Some(&line)) => {
+                    *late.entry(line).or_default() += 1;
+                }
                 // As in Prometheus, no other exemplar is worth a word.
                 _ => {}
             }
         }
+        refused.exemplars_out_of_order += wholly_late(&late, &sent.exemplar_lines);
         unknown
     }
 
@@ -423,13 +432,22 @@ impl<A: AppendTarget> TargetLoop<A> {
         };
         self.cache.start_batch_anew();
         for &(sample, line) in &unknown.samples {
-            let sample = sample as usize;
-            let (timestamp, value) = (sent.timestamps.get(sample), sent.values.get(sample));
-            if let (Some(&timestamp), Some(&value)) = (timestamp, value)
-                && let Some(index) = self.relabeled(line, &mut out)
+            let Some(index) = self.relabeled(line, &mut out) else {
+                continue;
+            };
+            let (sample, series) = (sample as usize, SampleSeries::New(index));
+            if let (Some(&timestamp), Some(&value)) =
+                (sent.timestamps.get(sample), sent.values.get(sample))
             {
-                let series = SampleSeries::New(index);
                 out.push(series, timestamp, value, Origin::Line(line));
+            } else if let Some(histogram) = sample.checked_sub(sent.timestamps.len())
+                && let Some(sample) = sent.histograms.get(histogram)
+            {
+                let sample = HistogramSample {
+                    series,
+                    ..sample.clone()
+                };
+                out.push_histogram(sample, line);
             }
         }
         for &(exemplar, line) in &unknown.exemplars {
@@ -562,6 +580,7 @@ impl<A: AppendTarget> TargetLoop<A> {
 struct SentSamples {
     timestamps: Vec<TimestampMs>,
     values: Vec<f64>,
+    histograms: Vec<HistogramSample>,
     exemplars: Vec<ExemplarSample>,
 }
 
@@ -587,6 +606,22 @@ struct Refused {
     out_of_bounds: u64,
     series_limit: u64,
     other: Option<RejectReason>,
+}
+
+/// Late exemplars of lines that have no others. A native histogram repeats its exemplars as long as it has them, so that some of them
+/// are late as a rule: only all of them are worth a word.
+fn wholly_late(late: &BTreeMap<LineId, u64>, lines: &[LineId]) -> u64 {
+    if late.is_empty() {
+        return 0;
+    }
+    let mut sent: BTreeMap<LineId, u64> = BTreeMap::new();
+    for line in lines {
+        *sent.entry(*line).or_default() += 1;
+    }
+    let whole = late
+        .iter()
+        .filter(|(line, count)| sent.get(*line) == Some(*count));
+    whole.map(|(_, count)| *count).sum()
 }
 
 fn push_markers<'a>(

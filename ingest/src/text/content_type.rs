@@ -11,7 +11,7 @@ use std::fmt::Write;
 /// A scrape protocol as `scrape_protocols` and `fallback_scrape_protocol` name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ScrapeProtocol {
-    /// `PrometheusProto`. Named in configurations, never asked for: pages in protobuf are not read.
+    /// `PrometheusProto`
     PrometheusProto,
     /// `PrometheusText0.0.4`
     PrometheusText0_0_4,
@@ -116,15 +116,12 @@ impl EscapingScheme {
     }
 }
 
-/// The `Accept` header for these protocols, best first. `PrometheusProto` is left out.
+/// The `Accept` header for these protocols, best first.
 pub fn accept_header(protocols: &[ScrapeProtocol], escaping: EscapingScheme) -> String {
     let mut out = String::new();
     // Prometheus starts one above the number of protocols that it knows.
     let mut weight = ScrapeProtocol::ALL.len() + 1;
     for &protocol in protocols {
-        if protocol == ScrapeProtocol::PrometheusProto {
-            continue;
-        }
         out.push_str(protocol.accept_value());
         if matches!(
             protocol,
@@ -139,11 +136,20 @@ pub fn accept_header(protocols: &[ScrapeProtocol], escaping: EscapingScheme) -> 
     out
 }
 
-/// A page's grammar, and what to warn about.
+/// What a page is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageFormat {
+    /// One of the grammars of text.
+    Text(Dialect),
+    /// Delimited `io.prometheus.client.MetricFamily` messages.
+    Protobuf,
+}
+
+/// A page's format, and what to warn about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FormatChoice {
-    /// How to parse the page.
-    pub dialect: Dialect,
+    /// How to read the page.
+    pub format: PageFormat,
     /// Set when the fallback had to be used.
     pub warning: Option<String>,
 }
@@ -175,14 +181,6 @@ pub enum ContentTypeError {
         /// As sent, quoted.
         header: String,
     },
-    /// The protobuf exposition format.
-    #[error(
-        "pages in the protobuf exposition format are not supported, received Content-Type {header}"
-    )]
-    Protobuf {
-        /// As sent, quoted.
-        header: String,
-    },
 }
 
 /// The grammar for a page with this Content-Type (`""` when there was none).
@@ -199,8 +197,9 @@ pub fn select_format(
     } else {
         match parse_media_type(content_type) {
             Ok(media_type) => {
-                if let Some(choice) = known(&media_type) {
-                    return choice.ok_or(ContentTypeError::Protobuf { header });
+                if let Some(format) = known(&media_type) {
+                    let warning = None;
+                    return Ok(FormatChoice { format, warning });
                 }
                 let warning = format!("received unsupported Content-Type {header}");
                 (ContentTypeError::Unsupported { header }, warning)
@@ -220,27 +219,21 @@ pub fn select_format(
     if let ContentTypeError::Malformed { reason, .. } = refusal {
         let _ = write!(warning, "\n{reason}");
     }
-    match known(media_type).flatten() {
-        Some(choice) => Ok(FormatChoice {
-            warning: Some(warning),
-            ..choice
-        }),
-        None => Err(ContentTypeError::Protobuf { header: quoted }),
-    }
+    let format = known(media_type).expect("BUG: every protocol has a format that is known");
+    Ok(FormatChoice {
+        format,
+        warning: Some(warning),
+    })
 }
 
-/// `None` for a media type that is no exposition format, `Some(None)` for one that is not read here.
-fn known(media_type: &str) -> Option<Option<FormatChoice>> {
-    let dialect = match media_type {
-        "text/plain" => Dialect::Prometheus,
-        "application/openmetrics-text" => Dialect::OpenMetrics,
-        "application/vnd.google.protobuf" => return Some(None),
+/// The format of a media type; `None` for one that is no exposition format.
+fn known(media_type: &str) -> Option<PageFormat> {
+    Some(match media_type {
+        "text/plain" => PageFormat::Text(Dialect::Prometheus),
+        "application/openmetrics-text" => PageFormat::Text(Dialect::OpenMetrics),
+        "application/vnd.google.protobuf" => PageFormat::Protobuf,
         _ => return None,
-    };
-    Some(Some(FormatChoice {
-        dialect,
-        warning: None,
-    }))
+    })
 }
 
 /// The media type in lower case; texts of Go's `mime.ParseMediaType`.
@@ -330,13 +323,17 @@ mod tests {
                 ],
                 EscapingScheme::Underscores
             ),
-            "text/plain;version=1.0.0;escaping=underscores;q=0.6,*/*;q=0.5"
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,\
+             text/plain;version=1.0.0;escaping=underscores;q=0.5,*/*;q=0.4"
         );
     }
 
     #[test]
     fn formats_are_chosen_as_prometheus_does() {
-        let dialect = |header: &str| select_format(header, None).map(|c| c.dialect);
+        let dialect = |header: &str| match select_format(header, None)?.format {
+            PageFormat::Text(dialect) => Ok::<_, ContentTypeError>(dialect),
+            PageFormat::Protobuf => panic!("{header} is text"),
+        };
         assert_eq!(
             dialect("text/plain; version=0.0.4; charset=utf-8"),
             Ok(Dialect::Prometheus)
@@ -372,6 +369,10 @@ mod tests {
         assert!(
             text("text/plain; x", None).starts_with("cannot parse Content-Type \"text/plain; x\"")
         );
-        assert!(text("application/vnd.google.protobuf", None).contains("protobuf"));
+        let delimited = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
+        let choice = select_format(delimited, None).unwrap();
+        assert_eq!(choice.format, PageFormat::Protobuf);
+        let choice = select_format("", Some(ScrapeProtocol::PrometheusProto)).unwrap();
+        assert_eq!(choice.format, PageFormat::Protobuf);
     }
 }

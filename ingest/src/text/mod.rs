@@ -1,6 +1,6 @@
 //! Pages of metrics as text: the Prometheus formats 0.0.4 and 1.0.0, OpenMetrics 0.0.1 and 1.0.0.
 //!
-//! `Parser` walks a page, `select_format` reads a Content-Type, `accept_header` writes the Accept that asks for the
+//! `Parser` walks a page, `select_format` reads a Content-Type (pages in protobuf are read by [`crate::protobuf`]), `accept_header` writes the Accept that asks for the
 //! formats a scrape configuration wants. Bytes in, entries out; no I/O, no clock.
 //! Not here: fetching a page, caching series, writing pages.
 
@@ -12,8 +12,10 @@ mod parser;
 mod quote;
 
 pub use content_type::{
-    ContentTypeError, EscapingScheme, FormatChoice, ScrapeProtocol, accept_header, select_format,
+    ContentTypeError, EscapingScheme, FormatChoice, PageFormat, ScrapeProtocol, accept_header,
+    select_format,
 };
 pub use entry::{Entry, Exemplar, LabelPair, MetricType, ParseError, Series};
+pub(crate) use number::{NORMAL_NAN_BITS, open_metrics_float_of};
 pub use parser::{Dialect, Parser};
 pub(crate) use quote::go_quote;

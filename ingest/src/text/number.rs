@@ -176,17 +176,22 @@ pub(crate) fn parse_digits(token: &[u8]) -> Result<i64, NumberError> {
 /// The OpenMetrics spelling of a float label value (`1` becomes `1.0`), `None` when `text` is not a number.
 pub(crate) fn open_metrics_float(text: &str) -> Option<String> {
     let value = parse_go_float(text.as_bytes()).ok()?;
+    Some(open_metrics_float_of(value))
+}
+
+/// A float label value as OpenMetrics spells it.
+pub(crate) fn open_metrics_float_of(value: f64) -> String {
     if value.is_nan() {
-        return Some("NaN".to_owned());
+        return "NaN".to_owned();
     }
     if value.is_infinite() {
-        return Some(if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned());
+        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }
     let mut out = go_format_g(value);
     if !out.contains(['e', '.']) {
         out.push_str(".0");
     }
-    Some(out)
+    out
 }
 
 /// Go's `strconv.FormatFloat(value, 'g', -1, 64)` for a finite value: shortest digits, exponent form below 1e-4

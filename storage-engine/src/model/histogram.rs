@@ -3,6 +3,8 @@
 //! Promise: integer and float histograms have one form here, with absolute bucket counts; error texts are
 //! Prometheus's (`model/histogram`). Not here: arithmetic and quantiles (the query engine), wire formats, storage.
 
+mod reduce;
+
 use super::{STALE_NAN_BITS, is_stale_nan};
 use crate::limits::HISTOGRAM_PARTS_MAX;
 
@@ -305,33 +307,6 @@ impl FloatHistogram {
         Ok(())
     }
 
-    /// Makes a histogram of a schema above [`EXPONENTIAL_SCHEMA_MAX`] one of that schema: neighbouring buckets become one.
-    /// Others stay as they are.
-    pub fn limit_resolution(&mut self) -> Result<(), HistogramError> {
-        let finer = EXPONENTIAL_SCHEMA_MAX + 1..=EXPONENTIAL_SCHEMA_MAX_RESERVED;
-        if !finer.contains(&self.schema) || self.is_stale() {
-            return Ok(());
-        }
-        let halvings = self.schema - EXPONENTIAL_SCHEMA_MAX;
-        for (part, spans, buckets) in [
-            (
-                "positive side",
-                &mut self.positive_spans,
-                &mut self.positive_buckets,
-            ),
-            (
-                "negative side",
-                &mut self.negative_spans,
-                &mut self.negative_buckets,
-            ),
-        ] {
-            check_spans(part, spans, buckets.len())?;
-            (*spans, *buckets) = merge_buckets(spans, buckets, halvings);
-        }
-        self.schema = EXPONENTIAL_SCHEMA_MAX;
-        Ok(())
-    }
-
     fn check_count(&self, buckets: f64) -> Result<(), HistogramError> {
         let count = self.count;
         if buckets.max(count) > EXACT_COUNT_MAX
@@ -412,37 +387,6 @@ pub(crate) fn indexed_buckets<'a>(
         first..next
     });
     indexes.zip(counts.iter().copied())
-}
-
-/// Buckets of a schema that is lower by `halvings`: index `i` becomes `ceil(i / 2^halvings)`.
-fn merge_buckets(
-    spans: &[BucketSpan],
-    counts: &[f64],
-    halvings: i32,
-) -> (Vec<BucketSpan>, Vec<f64>) {
-    let mut merged: (Vec<BucketSpan>, Vec<f64>) = Default::default();
-    // Index behind the newest bucket.
-    let mut end = 0_i64;
-    for (index, count) in indexed_buckets(spans, counts) {
-        let index = ((index - 1) >> halvings) + 1;
-        match (merged.1.last_mut(), merged.0.last_mut()) {
-            (Some(last), _) if index + 1 == end => *last += count,
-            (Some(_), Some(span)) if index == end => {
-                span.length += 1;
-                merged.1.push(count);
-                end += 1;
-            }
-            _ => {
-                merged.0.push(BucketSpan {
-                    offset: (index - end) as i32,
-                    length: 1,
-                });
-                merged.1.push(count);
-                end = index + 1;
-            }
-        }
-    }
-    merged
 }
 
 fn check_spans(

@@ -293,6 +293,10 @@ impl Job {
             label_value_length_limit: self.label_value_length_limit,
             keep_dropped_targets: self.keep_dropped_targets,
             extra_scrape_metrics: self.extra_scrape_metrics.unwrap_or(false),
+            native_histograms: self.scrape_native_histograms.unwrap_or(false),
+            classic_histograms: self.always_scrape_classic_histograms.unwrap_or(false),
+            native_histogram_bucket_limit: self.native_histogram_bucket_limit,
+            native_histogram_min_bucket_factor: self.native_histogram_min_bucket_factor,
             name_validation: self.validation(),
             name_escaping: match self.metric_name_escaping_scheme.as_str() {
                 "underscores" => NameEscaping::Underscores,

@@ -2,7 +2,9 @@
 //!
 //! Promise: never reads outside the message, never recurses with the input, never allocates; a malformed message is an
 //! error in the words of the Go library that Prometheus uses.
-//! Not here: what fields mean (`v1`, `v2`).
+//! Not here: what fields mean (`remote_write`, `protobuf`).
+
+use storage_engine::model::BucketSpan;
 
 /// Why bytes are not the message they claim to be; the texts are gogo/protobuf's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -212,6 +214,101 @@ pub(crate) fn sample(bytes: &[u8]) -> Result<(i64, f64), WireError> {
         }
     }
     Ok((timestamp, value))
+}
+
+/// A field of length and bytes.
+pub(crate) fn bytes<'a>(
+    reader: &mut Reader<'a>,
+    tag: Tag,
+    field: &'static str,
+) -> Result<&'a [u8], WireError> {
+    tag.expect(BYTES, field)?;
+    reader.bytes()
+}
+
+/// A varint.
+pub(crate) fn unsigned(
+    reader: &mut Reader<'_>,
+    tag: Tag,
+    field: &'static str,
+) -> Result<u64, WireError> {
+    tag.expect(VARINT, field)?;
+    reader.varint()
+}
+
+/// A double.
+pub(crate) fn double(
+    reader: &mut Reader<'_>,
+    tag: Tag,
+    field: &'static str,
+) -> Result<f64, WireError> {
+    tag.expect(FIXED64, field)?;
+    Ok(f64::from_bits(reader.fixed64()?))
+}
+
+/// The number that a zigzag varint stands for.
+pub(crate) fn signed(value: u64) -> i64 {
+    (value >> 1) as i64 ^ -((value & 1) as i64)
+}
+
+/// Signed numbers, packed or one by one.
+pub(crate) fn signed_list(
+    reader: &mut Reader<'_>,
+    tag: Tag,
+    field: &'static str,
+    out: &mut Vec<i64>,
+) -> Result<(), WireError> {
+    if tag.wire_type != BYTES {
+        out.push(signed(unsigned(reader, tag, field)?));
+        return Ok(());
+    }
+    let mut packed = Reader::new(reader.bytes()?);
+    while !packed.at_end() {
+        out.push(signed(packed.varint()?));
+    }
+    Ok(())
+}
+
+/// Doubles, packed or one by one.
+pub(crate) fn double_list(
+    reader: &mut Reader<'_>,
+    tag: Tag,
+    field: &'static str,
+    out: &mut Vec<f64>,
+) -> Result<(), WireError> {
+    if tag.wire_type != BYTES {
+        out.push(double(reader, tag, field)?);
+        return Ok(());
+    }
+    let mut packed = Reader::new(reader.bytes()?);
+    while !packed.at_end() {
+        out.push(f64::from_bits(packed.fixed64()?));
+    }
+    Ok(())
+}
+
+/// A span of native histogram buckets: offset and length, in remote write and on pages alike.
+pub(crate) fn bucket_span(message: &[u8]) -> Result<BucketSpan, WireError> {
+    let mut span = BucketSpan::default();
+    let mut reader = Reader::new(message);
+    while let Some(tag) = reader.tag("BucketSpan")? {
+        match tag.field {
+            1 => span.offset = signed(unsigned(&mut reader, tag, "Offset")?) as i32,
+            2 => span.length = unsigned(&mut reader, tag, "Length")? as u32,
+            _ => reader.skip(tag)?,
+        }
+    }
+    Ok(span)
+}
+
+/// Absolute counts of buckets that come as differences.
+pub(crate) fn counts_of_deltas(deltas: &[i64]) -> Vec<f64> {
+    let mut count = 0_i64;
+    let counts = deltas.iter().map(|delta| {
+        count = count.wrapping_add(*delta);
+        count as f64
+    });
+    counts.collect()
 }
 
 /// Text of a message, with bytes that are not UTF-8 replaced.

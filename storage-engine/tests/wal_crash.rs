@@ -154,6 +154,36 @@ fn after_any_error_the_log_goes_on_in_a_new_segment() {
     }
 }
 
+#[test]
+fn an_error_behind_a_mark_takes_back_no_more_than_its_own_records() {
+    let mut errors = 0;
+    for operation in 1.. {
+        let what = format!("error at operation {operation}");
+        let mut log = Log::new(AckMode::Durable, 2_048);
+        let at = log.disk.operations() + operation;
+        log.disk.fail_at(at, Fault::Error(libc::EIO));
+        // The mark is not durable when the commit behind it ends the segment.
+        let taken = (0..2 * COMMITS).take_while(|number| {
+            log.mark();
+            log.commit(&[*number]).is_ok()
+        });
+        let acknowledged = taken.count() as u64;
+        if acknowledged == 2 * COMMITS {
+            break;
+        }
+        errors += 1;
+        assert!(log.writer().try_reopen().now_or_never().unwrap(), "{what}");
+        let end = script(&mut log, 100).0;
+        log.close();
+        let found = read(&log.disk.crash(CrashImage::SyncedOnly));
+        let wanted: std::collections::BTreeSet<u64> = (0..acknowledged).chain(100..end).collect();
+        assert!(found.samples.is_superset(&wanted), "{what}: lost");
+        assert!(!found.samples.contains(&acknowledged), "{what}: invented");
+        assert_eq!(found.replayed.records_lost, 0, "{what}");
+    }
+    assert!(errors > 20, "{errors}");
+}
+
 /// The power fails, or the disk does once more, while the log is written anew after an error at `operation`.
 fn reopening_fails_at_each_of(ack: AckMode, operation: u64, steps: u64) {
     for step in 1..=steps {

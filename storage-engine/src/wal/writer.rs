@@ -152,7 +152,7 @@ impl<D: LogDisk> WalWriter<D> {
         if self.unsynced.len() + records.len() > WAL_UNSYNCED_BYTES_MAX {
             self.sync().await?;
         }
-        let (kept, next_lsn) = (self.unsynced.len(), self.next_lsn);
+        let next_lsn = self.next_lsn;
         self.write(records).await?;
         self.marked = false;
         if self.options.ack == AckMode::Fast {
@@ -160,8 +160,10 @@ impl<D: LogDisk> WalWriter<D> {
         }
         let synced = self.sync().await;
         if synced.is_err() {
-            // It was not taken: who sent it sends it again.
-            self.unsynced.truncate(kept);
+            // It was not taken: who sent it sends it again. What was before it may have become durable with the end of a segment, so it is
+            // counted from the end.
+            self.unsynced
+                .truncate(self.unsynced.len() - self.unit_bytes);
             self.next_lsn = next_lsn;
         }
         synced

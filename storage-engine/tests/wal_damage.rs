@@ -5,7 +5,7 @@
 
 mod log_fixture;
 
-use ferula_storage_engine::io::SimulatedDisk;
+use ferula_storage_engine::io::{CrashImage, SimulatedDisk};
 use ferula_storage_engine::wal::AckMode;
 use log_fixture::{Log, appended, read};
 use std::collections::BTreeSet;
@@ -173,4 +173,46 @@ fn another_identity_reads_nothing_and_destroys_nothing() {
         .map(|path| log.disk.content(&path))
         .collect();
     assert_eq!(aside, before);
+}
+
+#[test]
+fn what_one_start_keeps_of_a_damaged_log_the_next_one_keeps_too() {
+    const SECTOR: usize = 512;
+    let mut log = Log::new(AckMode::Durable, 2_048);
+    for commit in 0..6 {
+        log.commit(&[2 * commit, 2 * commit + 1]).unwrap();
+    }
+    // Nothing behind it says that it is durable.
+    log.commit(&(12..40).collect::<Vec<u64>>()).unwrap();
+    let samples = appended(0..40);
+    let sectors: Vec<_> = log
+        .segments()
+        .into_iter()
+        .flat_map(|path| {
+            let bytes = log.disk.content(&path).unwrap().len();
+            let offsets = (0..bytes).step_by(SECTOR);
+            offsets.map(move |offset| (path.clone(), offset))
+        })
+        .collect();
+    // Two sectors are lost: one in the middle, and one behind it with what said how far the log was durable.
+    let mut cut = 0;
+    for (first, second) in (0..sectors.len()).flat_map(|a| (a..sectors.len()).map(move |b| (a, b)))
+    {
+        let disk = log.disk.duplicate();
+        for (path, offset) in [&sectors[first], &sectors[second]] {
+            let mut content = disk.content(path).unwrap();
+            let end = content.len().min(offset + SECTOR);
+            content[*offset..end].fill(0);
+            disk.damage(path, content);
+        }
+        let what = format!("sectors {first} and {second}");
+        let found = read(&disk);
+        assert!(found.samples.is_subset(&samples), "{what}: invented");
+        cut += u64::from(found.replayed.records_cut > 0 && found.replayed.records_lost > 0);
+        for disk in [disk.kill(1), disk.crash(CrashImage::SyncedOnly)] {
+            let again = read(&disk);
+            assert_eq!(again.samples, found.samples, "{what}");
+        }
+    }
+    assert!(cut > 0);
 }

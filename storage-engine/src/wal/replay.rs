@@ -7,7 +7,10 @@
 //! All series definitions are read before any sample, because a definition that was lost is found again in its echo.
 //! Not here: finding records in bytes (`wal::reader`), the head.
 
-use super::format::{DecodedSamples, PayloadError, RecordKind, decode_samples, decode_series};
+use super::format::{
+    DecodedSamples, PayloadError, RecordKind, Stamp, decode_samples, decode_series,
+    encode_mark_record, stamp_record,
+};
 use super::histograms::{LoggedHistogram, decode_histograms};
 use super::reader::{FoundRecord, ScanError, Window, scan};
 use super::segment::{SegmentFile, WalPlace, parse_name};
@@ -279,7 +282,9 @@ pub fn replay_behind(
         set(&progress.segment_max, last.sequence);
     }
     let synced_lsn = replay.cut_at_hole(&mut segments);
+    let evidence = replay.keep_evidence(&segments, synced_lsn)?;
     replay.repair_tail(&segments, synced_lsn)?;
+    replay.replayed.position.closed.extend(evidence);
     for segment in &segments {
         replay.read_series(segment, target)?;
     }
@@ -463,6 +468,56 @@ impl Replay<'_> {
         let position = &mut self.replayed.position;
         position.next_lsn = expected;
         synced_lsn
+    }
+
+    /// What is lost before the records that are kept may be known to be damage only by records that are cut off now. The next start would
+    /// take it for the loss of power and cut off all behind it. So a mark that says the same comes first, in a segment of its own; it counts
+    /// in place of what is cut off.
+    ///
+    /// Returns the segment's number and that of its record.
+    fn keep_evidence(
+        &mut self,
+        segments: &[Segment],
+        synced_lsn: u64,
+    ) -> Result<Option<(u32, u64)>, ReplayError> {
+        let last_damage = self.replayed.damage.last();
+        let records = segments.iter().flat_map(|segment| &segment.records);
+        let kept = records.map(|record| record.header.synced_lsn).max();
+        if self.replayed.records_cut == 0
+            || last_damage.is_none_or(|damage| Some(damage.lsn_last) <= kept)
+        {
+            return Ok(None);
+        }
+        let last = segments.iter().map(|segment| segment.sequence).max();
+        let sequence = last.unwrap_or(0).saturating_add(1);
+        let lsn = self.replayed.position.next_lsn;
+        let mut mark = Vec::new();
+        encode_mark_record(&mut mark);
+        stamp_record(
+            &mut mark,
+            Stamp {
+                seal: self.place.seal(sequence),
+                offset: 0,
+                lsn,
+                synced_lsn: synced_lsn.min(lsn - 1),
+            },
+        );
+        let (path, unfinished) = (
+            self.place.segment_path(sequence),
+            self.place.unfinished_path(sequence),
+        );
+        let written = || {
+            let file = self.disk.create(&unfinished, Access::Buffered)?;
+            file.write_at(0, &mark)?;
+            file.sync()?;
+            self.disk.rename(&unfinished, &path)?;
+            self.disk.sync_dir(&self.place.dir)
+        };
+        written().map_err(self.io_error(sequence))?;
+        let position = &mut self.replayed.position;
+        position.next_lsn = lsn + 1;
+        position.next_sequence = sequence.saturating_add(1);
+        Ok(Some((sequence, lsn)))
     }
 
     /// Makes durable what is kept, and makes unreadable for ever what is not: otherwise bytes that could not be read today might come back

@@ -1,7 +1,8 @@
 //! Reading a checkpoint into an empty shard at start.
 //!
 //! Promise: the newest sound checkpoint is used; a damaged one is put aside when the one before it is sound, because the log behind that one
-//! is still there. Without a sound one, everything that can be read of the newest is, and what is missing is counted and logged.
+//! is still there. Without a sound one before it, the log alone is used if it goes back to its first record; if not, everything that can be
+//! read of the newest is, and what is missing is counted and logged.
 //! A later program's checkpoint is refused and nothing is changed. Not here: the log behind it (`wal`), writing (`take`).
 
 use super::format::{CheckpointSeal, Found, Malformed, PayloadReader, Section, SectionKind, scan};
@@ -49,7 +50,7 @@ pub(crate) trait RestoreTarget: ReplayTarget {
 /// What was loaded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct LoadedCheckpoint {
-    /// The log goes on behind this record.
+    /// The log goes on behind this record; 0 where nothing was loaded.
     pub(crate) lsn: u64,
     /// Series.
     pub(crate) series: u64,
@@ -90,10 +91,11 @@ struct Candidate {
 }
 
 /// Loads the newest sound checkpoint into `shard`, which is empty; `None` if there is no checkpoint. `target` takes what is kept as records of
-/// the log.
+/// the log. `log_is_whole`: the log holds everything, so that a damaged checkpoint is not needed.
 pub(crate) fn load_checkpoint(
     disk: &dyn Disk,
     place: &CheckpointPlace,
+    log_is_whole: bool,
     target: &mut dyn RestoreTarget,
 ) -> Result<Option<LoadedCheckpoint>, LoadError> {
     let dir = &place.checkpoints;
@@ -119,6 +121,15 @@ pub(crate) fn load_checkpoint(
     let Some(last) = candidates.last() else {
         return Ok(None);
     };
+    if last.damaged && log_is_whole {
+        for damaged in &candidates {
+            put_aside(disk, place, &damaged.path)?;
+        }
+        return Ok(Some(LoadedCheckpoint {
+            damaged: candidates.len() as u64,
+            ..LoadedCheckpoint::default()
+        }));
+    }
     // Nothing sound: the newest has the most, and the log behind it is surely there.
     let chosen = match last.damaged {
         true => 0,
@@ -271,7 +282,7 @@ fn find_page(
 /// Takes a damaged checkpoint out of use; a person may look at it.
 fn put_aside(disk: &dyn Disk, place: &CheckpointPlace, path: &Path) -> Result<(), LoadError> {
     let aside = path.with_extension("damaged");
-    tracing::error!(path = %aside.display(), "a damaged checkpoint is put aside; the one before it and the log behind that are used");
+    tracing::error!(path = %aside.display(), "a damaged checkpoint is put aside; the one before it and the log behind that, or the whole log, are used");
     disk.rename(path, &aside).map_err(failed("rename", path))?;
     let dir = &place.checkpoints;
     disk.sync_dir(dir).map_err(failed("sync", dir))

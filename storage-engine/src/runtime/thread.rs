@@ -170,7 +170,8 @@ pub(crate) fn replay_shard(
         exemplars: Vec::new(),
     };
     let place = CheckpointPlace::beside(&wal.place);
-    let loaded = load_checkpoint(disk, &place, &mut target).map_err(io::Error::other)?;
+    let loaded = load_checkpoint(disk, &place, wal.place.is_whole(disk), &mut target)
+        .map_err(io::Error::other)?;
     let covered = match &loaded {
         None => 0,
         Some(loaded) => {

@@ -1,6 +1,7 @@
 //! Segment files of one shard's log: their names, their places, their seals.
 
 use super::format::SegmentSeal;
+use crate::io::{Access, Disk};
 use std::path::{Path, PathBuf};
 
 /// Where one shard's log lives, and whose it is.
@@ -28,6 +29,11 @@ pub(super) enum SegmentFile {
 impl WalPlace {
     pub(super) fn segment_path(&self, sequence: u32) -> PathBuf {
         self.dir.join(format!("{sequence:08}.wal"))
+    }
+
+    /// Does the log go back to its first record? Segments are given up from the oldest on.
+    pub(crate) fn is_whole(&self, disk: &dyn Disk) -> bool {
+        disk.open(&self.segment_path(1), Access::Buffered).is_ok()
     }
 
     pub(super) fn spare_path(&self, sequence: u32) -> PathBuf {

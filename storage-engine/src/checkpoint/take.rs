@@ -38,7 +38,8 @@ pub(crate) async fn take_checkpoint<S: ShardDoor>(
     let dir = &place.checkpoints;
     place.create(disk).map_err(failed("create", dir))?;
     let pages_written = write_full_pages(door, disk, place).await?;
-    let (begun, slots, log_bytes) = shard(door.change(|shard| shard.begin_checkpoint()).await)?;
+    let (begun, slots, exemplars, log_bytes) =
+        shard(door.change(|shard| shard.begin_checkpoint()).await)?;
     let path = place.checkpoint_path(begun.lsn);
     let file = disk
         .create(&unfinished(&path), Access::Buffered)
@@ -57,7 +58,7 @@ pub(crate) async fn take_checkpoint<S: ShardDoor>(
     };
     taking.put_all_series(slots).await?;
     taking.put_histograms(slots).await?;
-    taking.put_records(slots).await?;
+    taking.put_records(slots, exemplars).await?;
     // Pages last: all chunks that the series name are in them by now.
     let (pages, here) = taking.pages().await?;
     let state = State {
@@ -266,11 +267,15 @@ impl<S: ShardDoor> Taking<'_, S> {
     }
 
     /// What else the shard has, as records that the log could have: a restart reads them like those.
-    async fn put_records(&mut self, slots: u32) -> Result<(), CheckpointError<S::Error>> {
+    async fn put_records(
+        &mut self,
+        slots: u32,
+        exemplars: u64,
+    ) -> Result<(), CheckpointError<S::Error>> {
         let look = |shard: &ShardReader<'_>| Some(shard.tombstone_records());
         let records = shard(self.door.look(look).await)?;
         self.put_encoded(&records)?;
-        self.put_exemplars().await?;
+        self.put_exemplars(exemplars).await?;
         let look = |shard: &ShardReader<'_>| Some(shard.out_of_order_slots());
         let mut of_slots = shard(self.door.look(look).await)?;
         of_slots.retain(|slot| *slot < slots);
@@ -289,10 +294,9 @@ impl<S: ShardDoor> Taking<'_, S> {
         Ok(())
     }
 
-    /// The exemplars that are here now. What arrives meanwhile is in the log behind the checkpoint, and must not keep it from ending.
-    async fn put_exemplars(&mut self) -> Result<(), CheckpointError<S::Error>> {
-        let look = |shard: &ShardReader<'_>| Some(shard.exemplar_end());
-        let end = shard(self.door.look(look).await)?;
+    /// The exemplars that had arrived when the checkpoint began, before number `end`, as far as they are still here. Those behind are in
+    /// the log behind the checkpoint: here as well, they would come back in another order, and what they had displaced in their place.
+    async fn put_exemplars(&mut self, end: u64) -> Result<(), CheckpointError<S::Error>> {
         let mut from = 0;
         while from < end {
             let some = CHECKPOINT_SLICE_SERIES as u64;

@@ -124,11 +124,6 @@ impl Shard {
 }
 
 impl ShardReader<'_> {
-    /// The number that the next exemplar to arrive will have.
-    pub(crate) fn exemplar_end(&self) -> u64 {
-        self.data.exemplars.arrivals_end()
-    }
-
     /// Up to `count` exemplars as records of the log, in the order of their arrival, of the numbers `from..end`; and the number to go on
     /// with, `end` when there are no more.
     pub(crate) fn exemplar_records(&self, from: u64, end: u64, count: u64) -> (Vec<u8>, u64) {

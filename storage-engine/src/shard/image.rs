@@ -136,18 +136,20 @@ pub(crate) struct RestoredGroup {
 }
 
 impl Shard {
-    /// What a checkpoint that begins now covers and begins with, and how many slots it has to look at: series of later slots are in the log
-    /// behind it.
-    pub(crate) fn begin_checkpoint(&mut self) -> (ShardState, u32, LogBytes) {
+    /// What a checkpoint that begins now covers and begins with, how many slots it has to look at, and the number of the first exemplar
+    /// that it leaves out: series of later slots and later exemplars are in the log behind it.
+    pub(crate) fn begin_checkpoint(&mut self) -> (ShardState, u32, u64, LogBytes) {
         let state = ShardState {
             lsn: self.logged_lsn(),
             next_slot: self.slots.next(),
             generation: self.generation,
-            truncated_before: self.data.head.truncated_before(),
+            // What blocks hold is as good as gone, even while queries still keep it in memory.
+            truncated_before: self.data.head.truncated_before().max(self.data.head_from),
         };
         (
             state,
             self.data.head.slot_count(),
+            self.data.exemplars.arrivals_end(),
             LogBytes(self.log_bytes()),
         )
     }

@@ -2,7 +2,7 @@
 //! finds every acknowledged sample once, nothing that was deleted and answered, and goes on. A full disk is helped by its reserve.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use ferula_storage_engine::io::{CrashImage, Fault, SimulatedDisk};
+use ferula_storage_engine::io::{CrashImage, Fault, Operation, SimulatedDisk, Verdict};
 use ferula_storage_engine::maintenance::{MaintenanceOptions, OrderError, RetentionSettings};
 use ferula_storage_engine::model::{Labels, Matcher, SampleColumns, ShardId};
 use ferula_storage_engine::runtime::simulator::{SimulatedShard, SimulationOptions};
@@ -318,4 +318,116 @@ fn a_full_disk_is_sealed_into_the_reserve() {
     assert!(disk.content(reserve).is_some(), "made again");
     let mut after = live(disk.crash(CrashImage::SyncedOnly), 2);
     after.check(&known, "after a power cut");
+}
+
+#[test]
+fn a_block_whose_name_may_not_last_does_not_bring_deleted_samples_back() {
+    let blocks = std::path::Path::new("/data/shard-000/blocks");
+    // The first syncs of the directory of blocks fail, from one on, so many of them.
+    for (first, count) in [(0, 1), (0, 2), (1, 1), (2, 3)] {
+        let disk = SimulatedDisk::new();
+        let mut life = live(disk.clone(), 1);
+        let mut syncs = 0;
+        disk.set_hook(Some(Box::new(move |operation| {
+            if *operation != Operation::SyncDir(blocks) {
+                return Verdict::Proceed;
+            }
+            syncs += 1;
+            match (first + 1..=first + count).contains(&syncs) {
+                true => Verdict::Fail(libc::EIO),
+                false => Verdict::Proceed,
+            }
+        })));
+        let mut known = Known::default();
+        for step in 0..60 {
+            assert!(life.append(&mut known, step));
+            if step % 6 == 5 {
+                let mut maintained = life.shard.maintain();
+                assert!(matches!(life.wait(&mut maintained), Some(Ok(()))));
+            }
+        }
+        assert!(life.shard.maintenance_stats().head_truncations > 2);
+        assert!(matches!(life.delete(&mut known), Some(Ok(()))));
+        let mut cleaned = life.shard.clean_tombstones();
+        assert!(matches!(life.wait(&mut cleaned), Some(Ok(()))));
+        let when = format!("{count} syncs fail from number {first} on");
+        life.check(&known, &when);
+        let mut second = live(disk.kill(1), 2);
+        second.check(&known, &format!("{when}, after a restart"));
+        let mut third = live(disk.crash(CrashImage::Everything), 3);
+        third.check(&known, &format!("{when}, after a power cut"));
+    }
+}
+
+#[test]
+fn what_was_deleted_with_all_of_its_block_does_not_come_back_with_the_log() {
+    let disk = SimulatedDisk::new();
+    let mut life = live(disk.clone(), 1);
+    // No checkpoint follows the sealing, as if the power had failed between the two.
+    let checkpoints = std::path::Path::new("/data/shard-000/checkpoint");
+    disk.set_hook(Some(Box::new(move |operation| match operation {
+        Operation::Create(path) if path.starts_with(checkpoints) => Verdict::Fail(libc::EIO),
+        _ => Verdict::Proceed,
+    })));
+    let mut known = Known::default();
+    while life.shard.blocks().is_empty() {
+        let step = i64::try_from(known.stored.len()).unwrap() / i64::from(SERIES);
+        assert!(life.append(&mut known, step));
+        let mut maintained = life.shard.maintain();
+        assert!(matches!(life.wait(&mut maintained), Some(Ok(()))));
+    }
+    let max = life.shard.blocks()[0].max_time;
+    let all = vec![Matcher::equal("none", "")];
+    let range = TimeRange { min: 0, max };
+    let mut deleted = life.shard.delete_series(all, range);
+    assert!(matches!(life.wait(&mut deleted), Some(Ok(()))));
+    known.stored.retain(|sample| sample.1 > max);
+    known.perhaps_stored = known.stored.clone();
+    let mut cleaned = life.shard.clean_tombstones();
+    let refused = life.wait(&mut cleaned);
+    assert!(matches!(refused, Some(Err(_))), "without a checkpoint");
+    disk.set_hook(None);
+    let mut cleaned = life.shard.clean_tombstones();
+    assert!(matches!(life.wait(&mut cleaned), Some(Ok(()))));
+    assert!(life.shard.blocks().is_empty());
+    life.check(&known, "cleaned");
+    let mut second = live(disk.crash(CrashImage::SyncedOnly), 2);
+    second.check(&known, "after a restart");
+}
+
+#[test]
+fn damage_to_the_only_checkpoint_costs_nothing_while_the_log_is_whole() {
+    let disk = SimulatedDisk::new();
+    let mut life = live(disk.clone(), 1);
+    let mut known = Known::default();
+    let checkpoints = |disk: &SimulatedDisk| {
+        let mut files = disk.files();
+        files.retain(|f| f.extension().is_some_and(|e| e == "checkpoint"));
+        files
+    };
+    for step in 0.. {
+        assert!(life.append(&mut known, step));
+        let mut maintained = life.shard.maintain();
+        assert!(matches!(life.wait(&mut maintained), Some(Ok(()))));
+        if !checkpoints(&disk).is_empty() {
+            break;
+        }
+    }
+    let path = checkpoints(&disk).remove(0);
+    let content = disk.content(&path).unwrap();
+    let (mut flips, mut seen) = (0, 0);
+    for at in (0..content.len()).step_by(13) {
+        let damaged = disk.kill(1);
+        let mut bytes = content.clone();
+        bytes[at] ^= 4;
+        damaged.damage(&path, bytes);
+        let mut second = live(damaged.clone(), 2);
+        second.check(&known, &format!("bit flipped at {at}"));
+        flips += 1;
+        seen += u32::from(checkpoints(&damaged).is_empty());
+        let mut third = live(damaged.kill(1), 3);
+        third.check(&known, &format!("bit flipped at {at}, second start"));
+    }
+    // A few bits are padding.
+    assert!(flips > 20 && seen * 10 > flips * 8, "{seen} of {flips}");
 }

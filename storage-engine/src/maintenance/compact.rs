@@ -152,6 +152,8 @@ impl Keeper {
         if let Some(meta) = &meta {
             add.push(stored(self.adopt(&self.dir, id)?));
             log_block("blocks compacted", meta);
+        } else {
+            self.outlive(&parents).await?;
         }
         self.publish(add, parents.clone(), None).await?;
         self.remove_files(&parents)
@@ -204,6 +206,7 @@ impl Keeper {
     /// Writes every block anew that has deletions. A level stays as it is. One that cannot be written does not keep the others; the first
     /// failure is the answer.
     pub(super) async fn clean_tombstones(&mut self) -> Result<(), KeeperError> {
+        self.remove_leftovers()?;
         let mut outcome = Ok(());
         for block in self.blocks() {
             if block.tombstones.is_empty() {

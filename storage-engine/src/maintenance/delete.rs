@@ -35,6 +35,7 @@ impl Keeper {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<(), KeeperError> {
+        self.remove_leftovers()?;
         let change = DeleteFromHead {
             matchers: matchers.to_vec(),
             range,

@@ -122,7 +122,6 @@ pub(crate) fn open_blocks(
         dir,
         shard,
         opened: OpenedBlocks::default(),
-        changed: false,
     };
     let mut names = disk.list(dir).map_err(io_error("list", dir))?;
     names.sort_unstable();
@@ -143,9 +142,8 @@ pub(crate) fn open_blocks(
     }
     opening.remove_parents()?;
     opening.load_tombstones(&with_tombstones)?;
-    if opening.changed {
-        disk.sync_dir(dir).map_err(io_error("sync", dir))?;
-    }
+    // The process before may have died between a name and its sync: what is shown from now on must not be another after a power cut.
+    disk.sync_dir(dir).map_err(io_error("sync", dir))?;
     let mut opened = opening.opened;
     let sealed = opened.blocks.iter().map(|b| b.block.meta().sealed_until);
     opened.sealed_until = sealed.max().flatten();
@@ -160,13 +158,10 @@ struct Opening<'a> {
     dir: &'a Path,
     shard: u32,
     opened: OpenedBlocks,
-    /// Names have changed.
-    changed: bool,
 }
 
 impl Opening<'_> {
-    fn remove(&mut self, path: &Path) -> Result<(), OpenBlocksError> {
-        self.changed = true;
+    fn remove(&self, path: &Path) -> Result<(), OpenBlocksError> {
         self.disk.remove(path).map_err(io_error("remove", path))
     }
 
@@ -210,7 +205,6 @@ impl Opening<'_> {
         tracing::error!(block = %id, error = %text, "a damaged block is put aside");
         let path = block_path(self.dir, id);
         let aside = self.dir.join(format!("{id}.damaged"));
-        self.changed = true;
         self.disk
             .rename(&path, &aside)
             .map_err(io_error("put aside", &path))?;
@@ -277,7 +271,6 @@ impl Opening<'_> {
         if matches!(error, TombstoneFileError::Damaged { .. }) {
             let path = tombstone_path(self.dir, id);
             let aside = self.dir.join(format!("{id}.tombstones-damaged"));
-            self.changed = true;
             self.disk
                 .rename(&path, &aside)
                 .map_err(io_error("put aside", &path))?;

@@ -20,6 +20,7 @@ use crate::model::TimestampMs;
 use crate::shard::StoredBlock;
 use crate::tombstones::Tombstones;
 use crate::wal::WalPlace;
+use std::cell::RefCell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -149,6 +150,9 @@ pub(crate) struct Keeper {
     pub(super) pace: Pace,
     pub(super) clock: RetentionClock,
     pub(super) checkpoints: CheckpointPlace,
+    /// Blocks that may have files in the directory and are shown to nobody. A start would show them, so they go before anything is
+    /// deleted or made anew: neither deletions nor later blocks would know of them.
+    leftovers: RefCell<Vec<BlockId>>,
 }
 
 /// Folder of blocks in the directory of a shard.
@@ -183,6 +187,7 @@ impl Keeper {
             counters: parts.counters,
             wishes: parts.wishes,
             clock: RetentionClock::default(),
+            leftovers: RefCell::default(),
         }
     }
 
@@ -224,6 +229,7 @@ impl Keeper {
     }
 
     async fn all_due(&mut self) -> Result<(), KeeperError> {
+        self.remove_leftovers()?;
         let sealed = self.seal_due().await;
         self.checkpoint_due().await?;
         self.expire().await?;
@@ -261,10 +267,31 @@ impl Keeper {
         self.disk
             .rename(&unfinished, &path)
             .map_err(Self::io_error("rename", &unfinished))?;
-        self.disk
-            .sync_dir(dir)
-            .map_err(Self::io_error("sync", dir))?;
-        Block::open(&*self.disk, &path).map_err(|source| KeeperError::Read { id, source })
+        let opened = match self.disk.sync_dir(dir) {
+            Err(error) => Err(Self::io_error("sync", dir)(error)),
+            Ok(()) => {
+                Block::open(&*self.disk, &path).map_err(|source| KeeperError::Read { id, source })
+            }
+        };
+        if opened.is_err() {
+            self.leave(dir, [id]);
+        }
+        opened
+    }
+
+    /// Notes blocks that have names in `dir` and will not be shown.
+    pub(super) fn leave(&self, dir: &Path, ids: impl IntoIterator<Item = BlockId>) {
+        // The directory of a snapshot that failed is emptied as a whole.
+        if dir == self.dir {
+            self.leftovers.borrow_mut().extend(ids);
+        }
+    }
+
+    /// Takes away, durably, what [`Self::leave`] has noted.
+    pub(super) fn remove_leftovers(&self) -> Result<(), KeeperError> {
+        let ids = std::mem::take(&mut *self.leftovers.borrow_mut());
+        // What fails is noted again.
+        self.remove_files(&ids)
     }
 
     /// Removes what an attempt has left; what cannot be removed now goes at the next start.
@@ -292,23 +319,51 @@ impl Keeper {
         if ids.is_empty() {
             return Ok(());
         }
+        match self.outlive(ids).await {
+            Err(KeeperError::Stopped) => return Err(KeeperError::Stopped),
+            // Without room for a checkpoint the blocks must go all the more; what comes back is too old, and goes again.
+            Err(error) => {
+                tracing::warn!(shard = self.shard, %error, "blocks go without a checkpoint")
+            }
+            Ok(()) => {}
+        }
         self.publish(Vec::new(), ids.to_vec(), None).await?;
         self.remove_files(ids)
     }
 
-    /// Takes the files of blocks away that nobody is shown any more.
+    /// Call before blocks go without a successor. The last block that says until when blocks hold the head keeps the log from being read
+    /// back; once it is gone a checkpoint must say so, or deleted samples would come back with the log.
+    pub(super) async fn outlive(&self, ids: &[BlockId]) -> Result<(), KeeperError> {
+        let sealed_until = |goes: bool| {
+            let blocks = self.blocks();
+            let metas = blocks.iter().map(|b| b.block.meta());
+            let some = metas.filter(|meta| ids.contains(&meta.id) == goes);
+            some.filter_map(|meta| meta.sealed_until).max()
+        };
+        match sealed_until(true) > sealed_until(false) {
+            true => self.checkpoint().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Takes the files of blocks away that nobody is shown any more; what fails is noted and tried again.
     pub(super) fn remove_files(&self, ids: &[BlockId]) -> Result<(), KeeperError> {
-        for &id in ids {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let removed = ids.iter().try_for_each(|&id| {
             super::directory::remove_block(&*self.disk, &self.dir, id)
-                .map_err(Self::io_error("remove", &block_path(&self.dir, id)))?;
-        }
-        match ids {
-            [] => Ok(()),
-            _ => self
-                .disk
+                .map_err(Self::io_error("remove", &block_path(&self.dir, id)))
+        });
+        let durable = removed.and_then(|()| {
+            self.disk
                 .sync_dir(&self.dir)
-                .map_err(Self::io_error("sync", &self.dir)),
+                .map_err(Self::io_error("sync", &self.dir))
+        });
+        if durable.is_err() {
+            self.leave(&self.dir, ids.iter().copied());
         }
+        durable
     }
 
     /// The blocks now, ascending by time.

@@ -125,7 +125,7 @@ impl Keeper {
     }
 
     /// The range before `until` was empty: the end of the gap, so that years without a sample take one step. No appends are closed that
-    /// the head's window would take.
+    /// come less than a block range behind the newest sample.
     async fn skip_gap(
         &self,
         span: HeadSpan,
@@ -147,7 +147,21 @@ impl Keeper {
                 false => filled = middle,
             }
         }
-        Ok(empty)
+        if empty <= until {
+            return Ok(until);
+        }
+        // Closed, then looked at again: what came in the meantime is sealed with the next.
+        self.link
+            .change(move |shard| shard.begin_seal(empty))
+            .await?;
+        let gap = TimeRange {
+            min: until,
+            max: empty - 1,
+        };
+        match slots(&self.link, Part::InOrder, gap).await?.is_empty() {
+            true => Ok(empty),
+            false => Ok(until),
+        }
     }
 
     /// Lets go of the head's memory before `until`, and waits a while for it.
@@ -274,15 +288,17 @@ impl Keeper {
         for some in starts.chunks(BLOCKS_WRITTEN_AT_ONCE_MAX) {
             let ids: Vec<BlockId> = some.iter().map(|_| self.new_id()).collect();
             let outcome = self.write_ranges(dir, sealing, some, &ids).await;
-            let finished = match outcome {
-                Ok(finished) => finished,
-                Err(error) => {
-                    ids.iter().for_each(|id| self.discard(dir, *id));
-                    return Err(error);
-                }
-            };
-            for id in finished {
-                blocks.push(stored(self.adopt(dir, id)?));
+            let adopted = outcome.and_then(|finished| {
+                finished.into_iter().try_for_each(|id| {
+                    blocks.push(stored(self.adopt(dir, id)?));
+                    Ok(())
+                })
+            });
+            if let Err(error) = adopted {
+                ids.iter().for_each(|id| self.discard(dir, *id));
+                // All of it is written again with the next attempt.
+                self.leave(dir, blocks.iter().map(|b| b.block.meta().id));
+                return Err(error);
             }
         }
         Ok(blocks)

@@ -1,5 +1,6 @@
 //! kill -9 under load, again and again, with the ledger as judge; then damage to the log.
 
+use crate::differ::Client;
 use crate::process::Server;
 use crate::servers::{Kind, Setup};
 use crate::{ferula_args, ferula_path, number};
@@ -10,6 +11,7 @@ use loadgen::ledger::{Layout, Ledger};
 use loadgen::sender::{Plan, Progress, now_ms, run as send};
 use loadgen::series::{Fleet, NOISE_PERCENT, mix};
 use loadgen::verify::{Verdict, verify};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,28 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const START_MAX: Duration = Duration::from_secs(60);
+
+/// How long a server lives: most of them shortly, so that starts are met too, every eighth long enough for a compaction.
+fn pause(seed: u64, kill: u64) -> Duration {
+    let millis = match kill % 8 {
+        7 => 2_000 + mix(seed ^ kill) % 4_000,
+        _ => 300 + mix(seed ^ kill) % 900,
+    };
+    Duration::from_millis(millis)
+}
+
+/// What the server has sealed and compacted, in words.
+async fn blocks(url: &str) -> Result<String> {
+    let answer = Client::new(url)?.get("/api/v1/status/tsdb/blocks").await?;
+    let blocks = answer["data"]["blocks"].as_array();
+    let levels = blocks.into_iter().flatten();
+    let mut by_level: BTreeMap<u64, u64> = BTreeMap::new();
+    for block in levels {
+        let level = block["compaction"]["level"].as_u64().unwrap_or(0);
+        *by_level.entry(level).or_default() += 1;
+    }
+    Ok(format!("blocks by level of compaction: {by_level:?}"))
+}
 
 /// Runs it; true when nothing acknowledged was lost and nothing invented.
 pub(crate) async fn run(matches: &ArgMatches) -> Result<bool> {
@@ -63,8 +87,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<bool> {
     };
     let sender = tokio::spawn(send(plan, progress.clone()));
     for kill in 0..kills {
-        let pause = Duration::from_millis(300 + mix(seed ^ kill) % 900);
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(pause(seed, kill)).await;
         server.kill()?;
         server = setup.start()?;
         let ready = server.wait_ready(setup.ready_path(), START_MAX).await?;
@@ -81,6 +104,13 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<bool> {
         "{} samples acknowledged in {} requests; {} requests met a dead server and were repeated",
         outcome.samples, outcome.requests, outcome.errors
     );
+    if let Some(refusal) = &outcome.last_refusal {
+        println!(
+            "{} requests were refused, the last with {refusal}",
+            outcome.refused
+        );
+    }
+    println!("{}", blocks(&setup.base_url()).await?);
     let ledger = Ledger::read(&ledger_path)?;
     let mut good = outcome.samples > 0;
     good &= judge(
@@ -91,6 +121,11 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<bool> {
     );
 
     server.kill()?;
+    if !good {
+        println!("kept: {}", directory.keep().display());
+        println!("FAIL");
+        return Ok(false);
+    }
     let copy = directory.path().join("data-before-damage");
     copy_tree(&setup.data(), &copy)?;
 

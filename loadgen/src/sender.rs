@@ -76,6 +76,10 @@ pub struct Outcome {
     pub latency_us: Histogram<u64>,
     /// The last refusal, for the operator.
     pub last_error: Option<String>,
+    /// Requests that were refused in a way that repeating does not change, and what was said to the last of them.
+    pub refused: u64,
+    /// See `refused`.
+    pub last_refusal: Option<String>,
     /// Body bytes on the wire, compressed.
     pub wire_bytes: u64,
 }
@@ -96,6 +100,7 @@ struct Shared {
     started: Instant,
     latency: Mutex<Histogram<u64>>,
     last_error: Mutex<Option<String>>,
+    refused: Mutex<(u64, Option<String>)>,
     wire_bytes: AtomicU64,
 }
 
@@ -124,6 +129,7 @@ pub async fn run(plan: Plan, progress: Arc<Progress>) -> Result<Outcome> {
         started: Instant::now(),
         latency: Mutex::new(Histogram::new_with_bounds(1, LATENCY_US_MAX, 3)?),
         last_error: Mutex::default(),
+        refused: Mutex::default(),
         wire_bytes: AtomicU64::new(0),
         plan,
     });
@@ -147,6 +153,11 @@ pub async fn run(plan: Plan, progress: Arc<Progress>) -> Result<Outcome> {
         .lock()
         .unwrap_or_else(|e| e.into_inner())
         .clone();
+    let (refused, last_refusal) = shared
+        .refused
+        .lock()
+        .unwrap_or_else(|e| e.into_inner())
+        .clone();
     Ok(Outcome {
         samples: shared.progress.samples.load(Ordering::Relaxed),
         requests: shared.progress.requests.load(Ordering::Relaxed),
@@ -154,6 +165,8 @@ pub async fn run(plan: Plan, progress: Arc<Progress>) -> Result<Outcome> {
         elapsed: shared.started.elapsed(),
         latency_us: latency,
         last_error,
+        refused,
+        last_refusal,
         wire_bytes: shared.wire_bytes.load(Ordering::Relaxed),
     })
 }
@@ -248,6 +261,10 @@ async fn deliver(shared: &Shared, connection: &mut Connection, packed: Bytes) ->
             Err(error) => (format!("{error:#}"), false),
         };
         shared.progress.errors.fetch_add(1, Ordering::Relaxed);
+        if refusal.1 {
+            let mut refused = shared.refused.lock().unwrap_or_else(|e| e.into_inner());
+            *refused = (refused.0 + 1, Some(refusal.0.clone()));
+        }
         *shared.last_error.lock().unwrap_or_else(|e| e.into_inner()) = Some(refusal.0);
         let over = shared.progress.stop.load(Ordering::Relaxed)
             || shared.started.elapsed() >= plan.duration;

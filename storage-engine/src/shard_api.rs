@@ -181,6 +181,11 @@ impl RejectReason {
         )
     }
 
+    /// Is it about the time that the shard has got to? That goes on between two looks at the same sample.
+    pub fn is_about_time(self) -> bool {
+        matches!(self, RejectReason::OutOfBounds | RejectReason::TooOld)
+    }
+
     /// Do the labels of the series stand against it?
     pub fn is_about_labels(self) -> bool {
         matches!(self, RejectReason::InvalidLabels | RejectReason::LabelLimit)

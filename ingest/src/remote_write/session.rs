@@ -4,7 +4,7 @@
 //! request stores what can be stored and reports the rest. A reference that a shard no longer knows costs one more
 //! round with labels, never a sample (as long as a sender writes the labels of a series in one order). The session is not borrowed while a shard works.
 //! What is refused only at the append of a 1.0 request (two of its samples conflict, or another sender got in) is counted
-//! and not answered, as in Prometheus.
+//! and not answered, as in Prometheus; a sample that time has left behind since the shards were asked is answered with 400.
 //! Not here: HTTP, decompression.
 
 use super::WriteError;
@@ -345,8 +345,11 @@ pub async fn write<T: AppendTarget>(
     }
     if asked_well && request.version == Version::V1 {
         // As in Prometheus: what only shows at the commit (two samples of the request against each other, another
-        // sender in between) is counted, not answered.
-        tally.refusals.retain(|r| r.reason.is_series_limit());
+        // sender in between) is counted, not answered. But where other senders have moved the shard's time on since it was asked, nothing
+        // else has the sample: Prometheus would still take it, and we may be sealing already.
+        tally
+            .refusals
+            .retain(|r| r.reason.is_series_limit() || r.reason.is_about_time());
     }
     let (stored, added) = (tally.stored, tally.added);
     let histograms_stored = tally.histograms_stored;

@@ -44,6 +44,7 @@ impl FakeShard {
         batch: &AppendBatch,
         mode: AppendMode,
         series_max: usize,
+        sealed: i64,
     ) -> AppendOutcome {
         let mut outcome = AppendOutcome::default();
         let mut new = Vec::new();
@@ -103,7 +104,7 @@ impl FakeShard {
                     }
                 },
             };
-            if batch.timestamp_max.is_some_and(|max| timestamp > max) {
+            if timestamp < sealed || batch.timestamp_max.is_some_and(|max| timestamp > max) {
                 reject(RejectReason::OutOfBounds);
                 continue;
             }
@@ -153,6 +154,8 @@ struct FakeStore {
     calls: RefCell<Vec<(usize, AppendMode, usize, usize)>>,
     series_max: Cell<usize>,
     failing: Cell<Option<usize>>,
+    /// Samples before this are out of bounds at the append, but not yet at the question before it.
+    sealed_meanwhile: Cell<i64>,
 }
 
 impl FakeStore {
@@ -162,6 +165,7 @@ impl FakeStore {
             calls: RefCell::default(),
             series_max: Cell::new(usize::MAX),
             failing: Cell::new(None),
+            sealed_meanwhile: Cell::new(i64::MIN),
         }
     }
 
@@ -221,9 +225,13 @@ impl AppendTarget for FakeStore {
         if self.failing.get() == Some(shard) {
             return Err(AppendError::Overloaded);
         }
+        let sealed = match mode {
+            AppendMode::Check => i64::MIN,
+            AppendMode::Partial => self.sealed_meanwhile.get(),
+        };
         Ok(self.shards[shard]
             .borrow_mut()
-            .append(&batch, mode, self.series_max.get()))
+            .append(&batch, mode, self.series_max.get(), sealed))
     }
 }
 
@@ -547,6 +555,15 @@ fn v1_rolls_back_the_whole_request() {
         series_v1(DOWN, &[(NOW + ten_minutes, 1.0)]),
     ]);
     assert_eq!(answer(&result), (204, ""));
+}
+
+#[test]
+fn v1_samples_that_time_leaves_behind_after_the_question_are_answered() {
+    let receiver = Receiver::new(2);
+    receiver.store.sealed_meanwhile.set(NOW);
+    let result = receiver.v1(&[series_v1(UP, &[(NOW - 1, 1.0), (NOW, 2.0)])]);
+    assert_eq!(answer(&result), (400, "out of bounds\n"));
+    assert_eq!((result.samples_stored, result.samples_rejected), (1, 1));
 }
 
 #[test]

@@ -229,7 +229,7 @@ async fn still_writes(server: &mut Server, setup: &Setup, layout: &Layout) -> Re
 
 /// The newest log segment of one shard, chosen by `random`, and how many bytes of it are written.
 fn newest_segment(data: &Path, random: u64) -> Result<(PathBuf, u64)> {
-    let mut by_shard: std::collections::BTreeMap<PathBuf, Vec<PathBuf>> = Default::default();
+    let mut by_shard: BTreeMap<PathBuf, Vec<PathBuf>> = Default::default();
     let mut stack = vec![data.to_owned()];
     while let Some(directory) = stack.pop() {
         for entry in std::fs::read_dir(&directory)? {

@@ -98,17 +98,22 @@ impl Server {
 
     /// User and system CPU seconds so far.
     pub(crate) fn cpu_seconds(&self) -> Result<f64> {
-        let stat = self.proc("stat")?;
-        let (_, rest) = stat.rsplit_once(')').context("unexpected /proc/…/stat")?;
-        let fields: Vec<&str> = rest.split_whitespace().collect();
-        // Fields count from 3 (state) after the command; utime is 14, stime 15.
-        let ticks = |n: usize| {
-            fields
-                .get(n - 3)
-                .and_then(|f| f.parse::<f64>().ok())
-                .unwrap_or(0.0)
-        };
-        Ok((ticks(14) + ticks(15)) / CLOCK_TICKS_PER_SECOND)
+        cpu_seconds_in(&self.proc("stat")?)
+    }
+
+    /// CPU seconds so far of ferula's keepers, the threads that seal, compact and take checkpoints; 0 of a server without them.
+    pub(crate) fn keeper_cpu_seconds(&self) -> Result<f64> {
+        let mut seconds = 0.0;
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            // A thread may end while we look.
+            let Ok(stat) = std::fs::read_to_string(task?.path().join("stat")) else {
+                continue;
+            };
+            if stat.contains("(keeper-") {
+                seconds += cpu_seconds_in(&stat)?;
+            }
+        }
+        Ok(seconds)
     }
 
     /// Resident memory now, bytes.
@@ -177,4 +182,18 @@ pub(crate) fn free_port() -> Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?
         .local_addr()?
         .port())
+}
+
+/// User and system CPU seconds of a `stat` file of `/proc`.
+fn cpu_seconds_in(stat: &str) -> Result<f64> {
+    let (_, rest) = stat.rsplit_once(')').context("unexpected /proc/…/stat")?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    // Fields count from 3 (state) after the command; utime is 14, stime 15.
+    let ticks = |n: usize| {
+        fields
+            .get(n - 3)
+            .and_then(|f| f.parse::<f64>().ok())
+            .unwrap_or(0.0)
+    };
+    Ok((ticks(14) + ticks(15)) / CLOCK_TICKS_PER_SECOND)
 }

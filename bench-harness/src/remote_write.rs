@@ -23,6 +23,8 @@ struct Row {
     name: &'static str,
     create_cpu: f64,
     write_cpu: f64,
+    /// The part of `write_cpu` that keepers took.
+    keeper_cpu: f64,
     samples_per_second: f64,
     resident_per_series: f64,
     disk_per_sample: f64,
@@ -146,6 +148,7 @@ async fn measure(setup: &Setup, load: &Load<'_>) -> Result<Row> {
     load.send(&setup.base_url(), 1, start, None)?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let created = server.cpu_seconds()?;
+    let kept = server.keeper_cpu_seconds()?;
     let ledger_path = load.scratch.join("ledger");
     let took = load.send(
         &setup.base_url(),
@@ -154,6 +157,7 @@ async fn measure(setup: &Setup, load: &Load<'_>) -> Result<Row> {
         Some(&ledger_path),
     )?;
     let written = server.cpu_seconds()?;
+    let kept = server.keeper_cpu_seconds()? - kept;
     let resident = server.resident_bytes()?;
     server.kill()?;
     let samples = series * load.rounds as f64;
@@ -178,6 +182,7 @@ async fn measure(setup: &Setup, load: &Load<'_>) -> Result<Row> {
         name: setup.name(),
         create_cpu: (created - idle) / series * 1e6,
         write_cpu: (written - created) / samples * 1e6,
+        keeper_cpu: kept / samples * 1e6,
         samples_per_second: samples / took.as_secs_f64(),
         resident_per_series: resident as f64 / series,
         disk_per_sample: disk,
@@ -228,6 +233,14 @@ fn print(rows: &[Row], layout: &Layout, rounds: u64, protocol: Protocol) {
             ratio(restart, base.restart.as_secs_f64()),
             row.lost,
             row.checked
+        );
+    }
+    if base.keeper_cpu > 0.0 {
+        println!(
+            "\nOf {}'s CPU s per M samples, {:.3} went into sealing, compaction and checkpoints, {:.3} into the rest.",
+            base.name,
+            base.keeper_cpu,
+            base.write_cpu - base.keeper_cpu
         );
     }
 }

@@ -3,7 +3,7 @@
 
 mod log_fixture;
 
-use ferula_storage_engine::io::{CrashImage, Fault, SimulatedDisk};
+use ferula_storage_engine::io::{CrashImage, Fault, Operation, SimulatedDisk, Verdict};
 use ferula_storage_engine::wal::{AckMode, WalError};
 use futures_util::FutureExt;
 use log_fixture::{Log, appended, options, read, read_behind, segments, try_read};
@@ -182,6 +182,54 @@ fn an_error_behind_a_mark_takes_back_no_more_than_its_own_records() {
         assert_eq!(found.replayed.records_lost, 0, "{what}");
     }
     assert!(errors > 20, "{errors}");
+}
+
+#[test]
+fn what_a_log_written_anew_replaced_does_not_come_back_when_that_is_damaged() {
+    let mut log = Log::new(AckMode::Durable, 1 << 20);
+    for number in 0..6 {
+        log.commit(&[number]).unwrap();
+    }
+    // It is in the file, and nobody was told that it was stored.
+    log.disk
+        .fail_at(log.disk.operations() + 2, Fault::Error(libc::EIO));
+    assert!(log.commit(&[6]).is_err());
+    assert!(log.writer().try_reopen().now_or_never().unwrap());
+    drop(log.writer.take());
+    let disk = log.disk.kill(1);
+    assert_eq!(read(&disk).samples, appended(0..6));
+    let anew = segments(&disk).pop().unwrap();
+    let mut content = disk.content(&anew).unwrap();
+    content[3] ^= 1;
+    disk.damage(&anew, content);
+    assert_eq!(read(&disk).samples, appended(0..6));
+}
+
+#[test]
+fn a_log_written_anew_whose_name_is_unsure_outlives_a_start_and_a_power_cut() {
+    let mut log = Log::new(AckMode::Fast, 1 << 20);
+    for number in 0..6 {
+        log.commit(&[number]).unwrap();
+    }
+    let dir = std::path::Path::new(log_fixture::DIR);
+    log.disk.set_hook(Some(Box::new(move |operation| {
+        match matches!(operation, Operation::Sync(path) if path.ends_with("00000001.wal"))
+            || *operation == Operation::SyncDir(dir)
+        {
+            true => Verdict::Fail(libc::EIO),
+            false => Verdict::Proceed,
+        }
+    })));
+    assert!(log.writer().sync().now_or_never().unwrap().is_err());
+    assert!(!log.writer().try_reopen().now_or_never().unwrap());
+    drop(log.writer.take());
+    // The next process finds it under its name, and cuts off what it replaced.
+    let disk = log.disk.kill(1);
+    assert_eq!(segments(&disk).len(), 2);
+    assert_eq!(read(&disk).samples, appended(0..6));
+    for image in [CrashImage::SyncedOnly, CrashImage::Random(1)] {
+        assert_eq!(read(&disk.crash(image)).samples, appended(0..6));
+    }
 }
 
 /// The power fails, or the disk does once more, while the log is written anew after an error at `operation`.

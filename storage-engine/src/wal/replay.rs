@@ -219,6 +219,8 @@ struct Segment {
     sequence: u32,
     bytes: u64,
     records: Vec<FoundRecord>,
+    /// Records at its end are not among them, because a later segment counts in their place.
+    superseded: bool,
 }
 
 /// One pass over a log's directory.
@@ -393,6 +395,7 @@ impl Replay<'_> {
                 sequence,
                 bytes,
                 records,
+                superseded: false,
             });
         }
         // After a failed sync the log was written anew from its last durable record on: a later segment counts in place of all that
@@ -400,9 +403,11 @@ impl Replay<'_> {
         let mut taken_over_from = u64::MAX;
         for segment in segments.iter_mut().rev() {
             let first = segment.records.first().map(|record| record.header.lsn);
+            let found = segment.records.len();
             segment
                 .records
                 .retain(|record| record.header.lsn < taken_over_from);
+            segment.superseded = segment.records.len() < found;
             taken_over_from = taken_over_from.min(first.unwrap_or(u64::MAX));
         }
         Ok(segments)
@@ -527,6 +532,12 @@ impl Replay<'_> {
             .iter()
             .rposition(|segment| !segment.records.is_empty());
         let mut changed = false;
+        if segments.iter().any(|segment| segment.superseded) {
+            // The name of what counts in their place first.
+            self.disk
+                .sync_dir(&self.place.dir)
+                .map_err(self.dir_error())?;
+        }
         for (index, segment) in segments.iter().enumerate() {
             let sequence = segment.sequence;
             let path = self.place.segment_path(sequence);
@@ -545,7 +556,8 @@ impl Replay<'_> {
             position.closed.push((sequence, last_lsn));
             let error = self.io_error(sequence);
             let end = last.map_or(0, FoundRecord::end);
-            let cut = last_kept == Some(index) && end < segment.bytes;
+            // Should the later segment be damaged one day, what it counted in place of must not come back.
+            let cut = (last_kept == Some(index) || segment.superseded) && end < segment.bytes;
             if cut || last_lsn > synced_lsn {
                 let file = self.disk.open(&path, Access::Buffered).map_err(&error)?;
                 if cut {

@@ -360,6 +360,33 @@ fn a_block_whose_name_may_not_last_does_not_bring_deleted_samples_back() {
 }
 
 #[test]
+fn what_a_start_shows_of_a_deletion_stays_so_after_a_power_cut() {
+    let blocks = std::path::Path::new("/data/shard-000/blocks");
+    let disk = SimulatedDisk::new();
+    let mut life = live(disk.clone(), 1);
+    let mut known = Known::default();
+    for step in 0..45 {
+        assert!(life.append(&mut known, step));
+    }
+    let mut maintained = life.shard.maintain();
+    assert!(matches!(life.wait(&mut maintained), Some(Ok(()))));
+    assert!(!life.shard.blocks().is_empty());
+    // The file of deletions has its name, which nobody has made durable when the process dies.
+    disk.set_hook(Some(Box::new(move |operation| {
+        match *operation == Operation::SyncDir(blocks) {
+            true => Verdict::Fail(libc::EIO),
+            false => Verdict::Proceed,
+        }
+    })));
+    assert!(matches!(life.delete(&mut known), Some(Err(_))));
+    let disk = disk.kill(1);
+    let mut second = live(disk.clone(), 2);
+    let shown = dump(&mut second.shard);
+    let mut third = live(disk.crash(CrashImage::SyncedOnly), 3);
+    assert_eq!(dump(&mut third.shard), shown);
+}
+
+#[test]
 fn what_was_deleted_with_all_of_its_block_does_not_come_back_with_the_log() {
     let disk = SimulatedDisk::new();
     let mut life = live(disk.clone(), 1);

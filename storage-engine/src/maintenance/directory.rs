@@ -320,6 +320,7 @@ pub(crate) fn directory_bytes(disk: &dyn Disk, dir: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::{Access, CrashImage, SimulatedDisk};
 
     #[test]
     fn names_mean_what_the_page_says() {
@@ -337,5 +338,28 @@ mod tests {
             assert_eq!(meaning(foreign), Name::Foreign, "{foreign}");
         }
         assert_eq!(meaning("x.tmp"), Name::Unfinished);
+    }
+
+    #[test]
+    fn a_block_never_outlives_its_deletions() {
+        let (dir, id) = (Path::new("/blocks"), BlockId(7));
+        let mut torn = 0;
+        for seed in 1..200 {
+            let disk = SimulatedDisk::new();
+            disk.create_dir_all(dir).unwrap();
+            disk.sync_dir(Path::new("/")).unwrap();
+            for path in [block_path(dir, id), tombstone_path(dir, id)] {
+                disk.create(&path, Access::Buffered).unwrap();
+            }
+            disk.sync_dir(dir).unwrap();
+            // The power fails behind both removals, neither of which the caller has made durable.
+            remove_block(&disk, dir, id).unwrap();
+            let left = disk.crash(CrashImage::Random(seed));
+            let has = |path: &Path| left.content(path).is_some();
+            let tombstones = has(&tombstone_path(dir, id));
+            assert!(!has(&block_path(dir, id)) || tombstones, "{seed}");
+            torn += u32::from(tombstones);
+        }
+        assert!(torn > 0);
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask tidy | sim [--seed N] [--runs N] [--threads N] [--aloud 1] \
-    | sim-enumerate | sim-mutants [--runs N] [--reach N] | wal-sweep [--every N]";
+    | sim-enumerate [--seed N] [--runs N] | sim-mutants [--runs N] [--reach N] | wal-sweep [--every N]";
 
 fn main() -> Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -23,7 +23,7 @@ fn main() -> Result<ExitCode> {
         }
         Some("sim-mutants") => xtask::simulate::mutants(&arguments[1..])?,
         Some("wal-sweep") => xtask::simulate::wal_sweep(&arguments[1..])?,
-        Some("sim-enumerate") => xtask::simulate::enumerate()?,
+        Some("sim-enumerate") => xtask::simulate::enumerate(&arguments[1..])?,
         Some("sim") => xtask::simulate::seeds(&root, &arguments[1..])?,
         other => bail!("{USAGE} (got {other:?})"),
     };

@@ -46,11 +46,11 @@ pub fn seeds(root: &Path, arguments: &[String]) -> Result<bool> {
     let runs = given.get("runs").copied();
     let runs = runs.unwrap_or_else(|| if given.contains_key("seed") { 1 } else { 1_000 });
     let threads = given.get("threads").copied().unwrap_or_else(threads);
-    if given.contains_key("aloud") {
-        sim::tell::aloud();
+    match given.contains_key("aloud") {
+        true => sim::tell::aloud(),
+        // A failing seed tells itself; a thousand stack traces would hide it.
+        false => std::panic::set_hook(Box::new(|_| {})),
     }
-    // A failing seed tells itself; a thousand stack traces would hide it.
-    std::panic::set_hook(Box::new(|_| {}));
     let begun = Instant::now();
     let summary = run_seeds(first..first + runs, threads as usize, &|done| {
         if done.is_multiple_of(PROGRESS_EVERY) {
@@ -100,19 +100,30 @@ pub fn mutants(arguments: &[String]) -> Result<bool> {
     Ok(missed == 0)
 }
 
-/// `cargo xtask sim-enumerate`: a crash at every operation of the scripts, and of their recovery.
-pub fn enumerate() -> Result<bool> {
-    for script in sim::enumerate::scripts() {
-        let begun = Instant::now();
-        let done = sim::enumerate::crash_everywhere(&script, 1, true);
-        println!(
-            "{}: {} operations, {} states, {:.1} s",
-            script.name,
-            done.operations,
-            done.states,
-            begun.elapsed().as_secs_f64()
-        );
+/// `cargo xtask sim-enumerate`: a crash at every operation of the scripts, and of their recovery; `--runs` courses of chance.
+pub fn enumerate(arguments: &[String]) -> Result<bool> {
+    let given = numbers(arguments, &["seed", "runs"])?;
+    let first = given.get("seed").copied().unwrap_or(1);
+    let runs = given.get("runs").copied().unwrap_or(1);
+    let (all, mut states) = (Instant::now(), 0);
+    for seed in first..first + runs {
+        for script in sim::enumerate::scripts(seed) {
+            let begun = Instant::now();
+            let done = sim::enumerate::crash_everywhere(&script, 1, true);
+            states += done.states;
+            println!(
+                "{}, {seed}: {} operations, {} states, {:.1} s",
+                script.name,
+                done.operations,
+                done.states,
+                begun.elapsed().as_secs_f64()
+            );
+        }
     }
+    println!(
+        "{states} crash points, nothing lost or invented; {:.1} s",
+        all.elapsed().as_secs_f64()
+    );
     Ok(true)
 }
 
@@ -175,6 +186,21 @@ fn print(summary: &Summary, took: Duration) {
         total.batches.rejected,
         total.checks
     );
+    let kept = &total.kept;
+    println!(
+        "{} pieces of heads sealed, {} blocks written ({} from blocks that overlapped), {} failed; {} checkpoints, {} failed; {} deletions, {} cleaned up; {} times retention took blocks; {} snapshots opened; {} exemplars",
+        kept.seals,
+        kept.blocks,
+        kept.overlapping,
+        kept.failed,
+        kept.checkpoints,
+        kept.checkpoints_failed,
+        total.batches.deleted,
+        kept.cleanings,
+        kept.retentions,
+        kept.snapshots,
+        total.exemplars
+    );
     println!("{} failures", summary.failures.len());
     for failure in summary.failures.iter().take(FAILURES_SHOWN) {
         println!("  seed {}: {}", failure.seed, first_line(failure));
@@ -184,7 +210,7 @@ fn print(summary: &Summary, took: Duration) {
 
 fn first_line(failure: &Failure) -> String {
     let line = failure.text.lines().next().unwrap_or_default();
-    line.chars().take(300).collect()
+    line.chars().take(1_500).collect()
 }
 
 /// Adds failing seeds to the list that the tests run.

@@ -2,9 +2,9 @@
 
 use crate::life::{SYNC_SLACK_NANOS, Story};
 use crate::model::{Ending, Model};
-use crate::profile::{FaultRates, Profile, Workload};
+use crate::profile::{BlockProfile, FaultRates, Profile, Workload};
 use crate::random::Random;
-use crate::read::read_intact;
+use crate::read::{Reach, read_intact};
 use storage_engine::io::{CrashImage, Fault, SimulatedDisk};
 use storage_engine::runtime::simulator::SimulatedShard;
 use storage_engine::wal::AckMode;
@@ -56,8 +56,8 @@ impl Leaves {
     }
 }
 
-/// The scripts: both promises, small segments.
-pub fn scripts() -> Vec<Script> {
+/// The scripts with another course of chance: both promises, small segments, without and with blocks that are sealed, compacted and cleaned.
+pub fn scripts(seed: u64) -> Vec<Script> {
     let workload = Workload {
         series: 6,
         batch_samples_max: 6,
@@ -71,9 +71,20 @@ pub fn scripts() -> Vec<Script> {
         checks: 0,
         by_labels: 100,
         deletes: 40,
+        exemplars: 200,
+        leaps: 0,
+        wall_jumps: 0,
         reads: 0,
     };
-    let script = |name, ack| Script {
+    let blocks = BlockProfile {
+        range_ms: 4_000,
+        range_max_ms: 12_000,
+        page_samples_max: 3,
+        retention_ms: None,
+        rounds: 400,
+        cleanings: 100,
+    };
+    let script = |name, ack, blocks| Script {
         name,
         profile: Profile {
             lives: 1,
@@ -87,6 +98,8 @@ pub fn scripts() -> Vec<Script> {
             series_max: 1 << 20,
             window_ms: None,
             late_window_ms: 3_000,
+            exemplars_max: 20,
+            blocks,
             workload,
             faults: FaultRates::default(),
             full: 0,
@@ -95,11 +108,13 @@ pub fn scripts() -> Vec<Script> {
             clean_stops: 0,
             kills: 0,
         },
-        seed: 1,
+        seed,
     };
     vec![
-        script("durable", AckMode::Durable),
-        script("fast", AckMode::Fast),
+        script("durable", AckMode::Durable, None),
+        script("fast", AckMode::Fast, None),
+        script("durable with blocks", AckMode::Durable, Some(blocks)),
+        script("fast with blocks", AckMode::Fast, Some(blocks)),
     ]
 }
 
@@ -145,9 +160,10 @@ fn look(story: &mut Story, model: &Model, disk: &SimulatedDisk, ending: Ending, 
     let options = story.options();
     let shard = SimulatedShard::open(disk, &options);
     let mut shard = shard.unwrap_or_else(|error| panic!("{what}: a start failed: {error}"));
-    let found = read_intact(&mut shard);
+    let read = read_intact(&mut shard);
+    let reach = Reach::of(&shard);
     assert_eq!(shard.replayed().records_lost, 0, "{what}: called damage");
-    if let Err(wrong) = model.check_restart(&found, ending) {
+    if let Err(wrong) = model.check_restart(&read, ending, &reach) {
         panic!("{what}: {wrong}");
     }
 }

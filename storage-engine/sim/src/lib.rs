@@ -8,6 +8,7 @@
 
 pub mod damage;
 pub mod enumerate;
+pub mod exemplars;
 pub mod faults;
 pub mod life;
 pub mod model;

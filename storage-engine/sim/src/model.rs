@@ -3,6 +3,9 @@
 //! A sample is *certain* when its acknowledgement came, or when it was found after a restart whose repair made it durable; *possible* while
 //! its request has no answer, or got one that leaves it open (the commit failed). Anything else that is found was invented.
 
+use crate::exemplars::Exemplars;
+use crate::read::{Reach, Read};
+use crate::tell::tell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -65,8 +68,9 @@ struct Candidate {
     doubtful: bool,
     /// The requests of this life that may have brought it, ascending; none if it was there at its start.
     bringers: Vec<usize>,
-    /// When its first acknowledgement of this life came.
+    /// When its first acknowledgement of this life came, and to which request. Requests before that one may have failed to log it.
     acknowledged_at: Option<u64>,
+    acknowledged_to: Option<usize>,
     /// When the answer of a deletion came.
     gone: Option<u64>,
     /// Deletions that may or may not have taken it.
@@ -84,14 +88,32 @@ pub enum Ending {
     MayLoseAfter(u64),
 }
 
+/// What the settings of a shard change in what is promised.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rules {
+    /// A keeper seals, compacts and forgets: what that changes is said where it matters.
+    pub has_blocks: bool,
+    /// Range of a sealed block: what is being sealed takes no more samples, and ends more than half of this before the newest.
+    pub block_range_ms: i64,
+    /// Samples this much older than the newest may be gone.
+    pub retention_ms: Option<i64>,
+    /// Two values of one time may both have been stored (out of order), and either may be read.
+    pub ties: bool,
+    /// Exemplars that the shard keeps.
+    pub exemplars_max: usize,
+}
+
 /// The oracle of one shard.
 #[derive(Debug, Clone, Default)]
 pub struct Model {
     series: BTreeMap<u32, BTreeMap<i64, Vec<Candidate>>>,
     requests: Vec<Vec<Sample>>,
     groups: u64,
-    /// Two values of one time may both have been stored (out of order), and either may be read.
-    pub ties: bool,
+    rules: Rules,
+    /// The exemplars that came with the samples.
+    pub exemplars: Exemplars,
+    /// Newest time that was ever sent, whatever became of it.
+    horizon: Option<i64>,
     /// Samples acknowledged, in all lives.
     pub acknowledged: u64,
 }
@@ -106,6 +128,7 @@ impl Candidate {
             doubtful: false,
             bringers: Vec::new(),
             acknowledged_at: None,
+            acknowledged_to: None,
             gone: None,
             fading: 0,
             group: self.group,
@@ -128,10 +151,11 @@ fn show(series: u32, t: i64) -> String {
 }
 
 impl Model {
-    /// An empty model.
-    pub fn with_ties(ties: bool) -> Model {
+    /// A shard that has been sent nothing.
+    pub fn new(rules: Rules) -> Model {
         Model {
-            ties,
+            rules,
+            exemplars: Exemplars::with_places(rules.exemplars_max),
             ..Model::default()
         }
     }
@@ -140,7 +164,12 @@ impl Model {
     pub fn send(&mut self, samples: Vec<Sample>) -> usize {
         let request = self.requests.len();
         self.groups += 1;
+        tell(|| {
+            let places: Vec<_> = samples.iter().map(|s| (s.series, s.t)).collect();
+            format!("request {request}: {places:?}")
+        });
         for sample in &samples {
+            self.horizon = self.horizon.max(Some(sample.t));
             let at = self.series.entry(sample.series).or_default();
             let candidates = at.entry(sample.t).or_default();
             match candidates.iter_mut().find(|c| c.value.is(&sample.value)) {
@@ -157,6 +186,7 @@ impl Model {
                     doubtful: false,
                     bringers: vec![request],
                     acknowledged_at: None,
+                    acknowledged_to: None,
                     gone: None,
                     fading: 0,
                     group: self.groups,
@@ -195,6 +225,7 @@ impl Model {
 
     /// The answer came at virtual time `at`: all is stored but `rejected` (ascending indices).
     pub fn acknowledge(&mut self, request: usize, rejected: &[u32], at: u64) {
+        tell(|| format!("request {request} is acknowledged at {at} but for {rejected:?}"));
         let samples = std::mem::take(&mut self.requests[request]);
         for (index, sample) in samples.iter().enumerate() {
             let stored = rejected.binary_search(&(index as u32)).is_err();
@@ -203,6 +234,7 @@ impl Model {
                 candidate.certain |= stored;
                 if stored {
                     candidate.acknowledged_at.get_or_insert(at);
+                    candidate.acknowledged_to.get_or_insert(request);
                 }
                 stored
             });
@@ -211,6 +243,7 @@ impl Model {
 
     /// The whole request was refused before anything was stored.
     pub fn refuse(&mut self, request: usize) {
+        self.exemplars.refuse(request);
         for sample in std::mem::take(&mut self.requests[request]) {
             self.settle(request, &sample, |_| false);
         }
@@ -218,6 +251,7 @@ impl Model {
 
     /// No answer came or will come, or one that says that the log failed.
     pub fn doubt(&mut self, request: usize) {
+        tell(|| format!("request {request} is in doubt"));
         for sample in std::mem::take(&mut self.requests[request]) {
             self.settle(request, &sample, |candidate| {
                 candidate.doubtful = true;
@@ -263,6 +297,14 @@ impl Model {
         self.settle_deletion(deletion, |_| {});
     }
 
+    /// Samples before this may be gone because they are old.
+    fn kept_from(&self) -> i64 {
+        match (self.rules.retention_ms, self.horizon) {
+            (Some(retention), Some(newest)) => newest - retention,
+            _ => i64::MIN,
+        }
+    }
+
     /// Was a sample of this time deleted, or is about to be?
     pub fn is_deleted(&self, series: u32, t: i64) -> bool {
         let candidates = self.series.get(&series).and_then(|times| times.get(&t));
@@ -298,10 +340,7 @@ impl Model {
         late_window: i64,
     ) -> bool {
         let times = self.series.get(&sample.series);
-        let is_older = |by: i64| {
-            self.newest_of_all()
-                .is_some_and(|newest| sample.t < newest - by)
-        };
+        let is_older = |by: i64| self.horizon.is_some_and(|newest| sample.t < newest - by);
         match reason {
             RejectReason::OutOfOrder => {
                 times.is_some_and(|times| times.range(sample.t + 1..).next().is_some())
@@ -309,15 +348,23 @@ impl Model {
             RejectReason::DuplicateTimestamp => times
                 .and_then(|times| times.get(&sample.t))
                 .is_some_and(|all| all.iter().any(|c| !c.value.is(&sample.value))),
-            RejectReason::OutOfBounds => window.is_some_and(is_older),
+            RejectReason::OutOfBounds => {
+                window.is_some_and(is_older)
+                    || (self.rules.has_blocks && is_older(self.rules.block_range_ms / 2))
+            }
+            // The series was left without a sample in the head.
+            RejectReason::UnknownSeries => self.rules.has_blocks,
             RejectReason::TooOld => late_window > 0 && is_older(late_window),
             _ => false,
         }
     }
 
     /// Is what a query found what it must and may find now?
-    pub fn check_read(&self, found: &Found) -> Result<(), String> {
+    pub fn check_read(&self, read: &Read) -> Result<(), String> {
+        let found = &read.found;
         self.check_invented(found, u64::MAX)?;
+        self.exemplars
+            .check(&read.exemplars, Ending::KeepsAll, |_, _| false)?;
         match self.missing(found).next() {
             Some((series, t, _)) => {
                 let what = show(series, t);
@@ -329,11 +376,14 @@ impl Model {
 
     /// Nothing but what was sent, and not what was deleted before `bound`.
     fn check_invented(&self, found: &Found, bound: u64) -> Result<(), String> {
+        // The block that knew of a deletion may have gone with its age while the log still has the samples.
+        let kept_from = self.kept_from();
         for (series, samples) in found {
             for (t, value) in samples {
                 let candidates = self.series.get(series).and_then(|times| times.get(t));
-                let is_known =
-                    |c: &Candidate| c.value.is(value) && c.gone.is_none_or(|at| at >= bound);
+                let is_known = |c: &Candidate| {
+                    c.value.is(value) && (c.gone.is_none_or(|at| at >= bound) || *t < kept_from)
+                };
                 if !candidates.is_some_and(|all| all.iter().any(is_known)) {
                     return Err(format!(
                         "invented: {} is read as {value:?}, known {candidates:?}",
@@ -350,14 +400,15 @@ impl Model {
         &'m self,
         found: &'m Found,
     ) -> impl Iterator<Item = (u32, i64, &'m Candidate)> + 'm {
+        let kept_from = self.kept_from();
         self.series.iter().flat_map(move |(series, times)| {
             let samples = found.get(series);
-            times.iter().filter_map(move |(t, candidates)| {
+            times.range(kept_from..).filter_map(move |(t, candidates)| {
                 let must_be = |c: &&Candidate| c.certain && c.fading == 0 && c.gone.is_none();
                 let certain = candidates.iter().find(must_be)?;
                 let read = samples.and_then(|samples| samples.get(t));
                 let is_there = read.is_some_and(|v| {
-                    let mut right = candidates.iter().filter(|c| c.certain || self.ties);
+                    let mut right = candidates.iter().filter(|c| c.certain || self.rules.ties);
                     right.any(|c| c.value.is(v))
                 });
                 (!is_there).then_some((*series, *t, certain))
@@ -365,8 +416,17 @@ impl Model {
         })
     }
 
-    /// Is what a restarted shard holds what it must and may hold?
-    pub fn check_restart(&self, found: &Found, ending: Ending) -> Result<(), String> {
+    /// Is what a restarted shard holds what it must and may hold? Its blocks reach over `reach`.
+    pub fn check_restart(&self, read: &Read, ending: Ending, reach: &Reach) -> Result<(), String> {
+        let found = &read.found;
+        // Sealed since then, or deleted and the gap sealed.
+        let has_left = |series: u32, t: i64| {
+            let is_there = found
+                .get(&series)
+                .is_some_and(|times| times.contains_key(&t));
+            self.rules.has_blocks && (reach.contains(t) || !is_there)
+        };
+        self.exemplars.check(&read.exemplars, ending, has_left)?;
         let bound = match ending {
             Ending::KeepsAll => u64::MAX,
             Ending::MayLoseAfter(bound) => bound,
@@ -378,7 +438,7 @@ impl Model {
             let Ending::MayLoseAfter(bound) = ending else {
                 return Err(format!("lost: {what} was acknowledged ({candidate:?})"));
             };
-            let (Some(introduced), Some(at)) = (candidate.introduced(), candidate.acknowledged_at)
+            let (Some(request), Some(at)) = (candidate.acknowledged_to, candidate.acknowledged_at)
             else {
                 return Err(format!("lost: {what} was durable since an earlier life"));
             };
@@ -387,10 +447,14 @@ impl Model {
                     "lost: {what} was acknowledged at {at}, before {bound}"
                 ));
             }
-            end = end.min(introduced);
+            if request < end {
+                tell(|| format!("{what} of request {request} is lost"));
+            }
+            end = end.min(request);
         }
         for (series, samples) in found {
-            for (t, value) in samples {
+            // A block may be durable before the log is: it holds what is old, not what came first.
+            for (t, value) in samples.iter().filter(|(t, _)| !reach.contains(**t)) {
                 let Some(candidates) = self.series.get(series).and_then(|times| times.get(t))
                 else {
                     continue;
@@ -410,7 +474,9 @@ impl Model {
     }
 
     /// After damage: nothing but what the intact medium gave. Returns the requests whose samples are (in part) lost.
-    pub fn check_damaged(&self, intact: &Found, found: &Found) -> Result<BTreeSet<u64>, String> {
+    pub fn check_damaged(&self, intact: &Found, read: &Read) -> Result<BTreeSet<u64>, String> {
+        let found = &read.found;
+        self.exemplars.check_damaged(&read.exemplars)?;
         let mut lost = BTreeSet::new();
         for (series, samples) in found {
             for (t, value) in samples {
@@ -419,7 +485,7 @@ impl Model {
                 let candidates = self.series.get(series).and_then(|times| times.get(t));
                 let mut candidates = candidates.into_iter().flatten();
                 let excused =
-                    candidates.any(|c| c.value.is(value) && (self.ties || c.gone.is_some()));
+                    candidates.any(|c| c.value.is(value) && (self.rules.ties || c.gone.is_some()));
                 if !excused && !before.is_some_and(|before| before.is(value)) {
                     let what = show(*series, *t);
                     return Err(format!(
@@ -431,7 +497,7 @@ impl Model {
         for (series, samples) in intact {
             let left = found.get(series);
             for (t, value) in samples {
-                if left.is_some_and(|left| left.contains_key(t)) {
+                if left.is_some_and(|left| left.contains_key(t)) || *t < self.kept_from() {
                     continue;
                 }
                 let candidates = self.series.get(series).and_then(|times| times.get(t));
@@ -444,19 +510,32 @@ impl Model {
     }
 
     /// The next life begins with what was found, all of which the restart has made durable.
-    pub fn restart(&mut self, found: &Found) {
+    pub fn restart(&mut self, read: &Read) -> Result<(), String> {
+        let found = &read.found;
+        self.exemplars
+            .restart(&read.exemplars, self.rules.has_blocks)?;
         self.requests.clear();
+        let (kept_from, rules) = (self.kept_from(), self.rules);
         for (series, times) in &mut self.series {
             let samples = found.get(series);
             times.retain(|t, candidates| {
                 let value = samples.and_then(|samples| samples.get(t));
                 let Some(value) = value else {
+                    if *t < kept_from {
+                        // Whole blocks go; a late sample of the same time may still come back from the log.
+                        for candidate in candidates.iter_mut() {
+                            let gone = candidate.gone;
+                            candidate.stay();
+                            candidate.gone = gone;
+                        }
+                        return true;
+                    }
                     // What was deleted still counts for what is newer or older.
                     candidates.retain(|c| c.gone.is_some() || c.fading > 0);
                     candidates.iter_mut().for_each(Candidate::stay_gone);
                     return !candidates.is_empty();
                 };
-                let ties = self.ties;
+                let ties = rules.ties;
                 candidates.retain(|c| c.value.is(value) || (ties && c.certain && c.gone.is_none()));
                 candidates.iter_mut().for_each(Candidate::stay);
                 if !ties {
@@ -465,5 +544,6 @@ impl Model {
                 true
             });
         }
+        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 //! comes up alone (swarm testing).
 
 use crate::random::Random;
+use storage_engine::maintenance::{MaintenanceOptions, RetentionSettings};
 use storage_engine::shard::ShardConfig;
 use storage_engine::wal::AckMode;
 
@@ -49,8 +50,64 @@ pub struct Workload {
     pub by_labels: u32,
     /// Steps at which something is deleted.
     pub deletes: u32,
+    /// Samples that come with an exemplar.
+    pub exemplars: u32,
+    /// Batches before which the senders' clock leaps ahead, by block ranges or years.
+    pub leaps: u32,
+    /// Steps at which the wall clock jumps, ahead or back.
+    pub wall_jumps: u32,
     /// Steps at which the whole shard is read and compared.
     pub reads: u32,
+}
+
+/// Blocks: what is sealed when, and how long it is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct BlockProfile {
+    /// Range of a sealed block.
+    pub range_ms: i64,
+    /// Largest range of a compacted block.
+    pub range_max_ms: i64,
+    /// Samples of a page.
+    pub page_samples_max: u32,
+    /// What is older than this may go.
+    pub retention_ms: Option<i64>,
+    /// Steps in a thousand at which a round of maintenance is asked for.
+    pub rounds: u32,
+    /// Steps in a thousand at which the cleaning of deletions is asked for.
+    pub cleanings: u32,
+}
+
+impl BlockProfile {
+    fn draw(random: &mut Random, step_ms: u64) -> BlockProfile {
+        // A few batches to a block, or many.
+        let range_ms = (step_ms * random.pick(&[5, 20, 60])).max(10) as i64;
+        BlockProfile {
+            range_ms,
+            range_max_ms: range_ms * random.pick(&[1, 3, 27]),
+            page_samples_max: random.pick(&[1, 7, 100, 8_192]),
+            retention_ms: match random.chance(250) {
+                true => Some(range_ms * random.between(2, 30) as i64),
+                false => None,
+            },
+            rounds: random.pick(&[0, 20, 200]),
+            cleanings: rate(random, 50) as u32,
+        }
+    }
+
+    /// The keeper's settings.
+    pub fn options(&self) -> MaintenanceOptions {
+        MaintenanceOptions {
+            block_range_ms: self.range_ms,
+            block_range_max_ms: Some(self.range_max_ms),
+            page_samples_max: self.page_samples_max,
+            retention: RetentionSettings {
+                time_ms: self.retention_ms,
+                size_bytes: None,
+                size_percent: None,
+            },
+            ..MaintenanceOptions::default()
+        }
+    }
 }
 
 /// Everything that a seed chooses at its start.
@@ -78,6 +135,10 @@ pub struct Profile {
     pub window_ms: Option<i64>,
     /// How much older than the newest a late sample may be; 0: none is taken.
     pub late_window_ms: i64,
+    /// Exemplars that the shard keeps.
+    pub exemplars_max: usize,
+    /// Blocks, if a keeper runs.
+    pub blocks: Option<BlockProfile>,
     /// The samples.
     pub workload: Workload,
     /// Failing operations.
@@ -119,6 +180,9 @@ impl Profile {
             checks: rate(random, 200) as u32,
             by_labels: rate(random, 500) as u32,
             deletes: rate(random, 100) as u32,
+            exemplars: rate(random, 400) as u32,
+            leaps: rate(random, 20) as u32,
+            wall_jumps: rate(random, 50) as u32,
             reads: random.pick(&[0, 20, 100]),
         };
         let faults = match faulty {
@@ -153,6 +217,14 @@ impl Profile {
                 false => None,
             },
             late_window_ms: random.pick(&[0, 0, 1_000, 60_000, 100_000_000]),
+            exemplars_max: match workload.exemplars {
+                0 => 0,
+                _ => random.pick(&[1, 8, 100, 100_000]),
+            },
+            blocks: match random.chance(700) {
+                true => Some(BlockProfile::draw(random, workload.step_ms)),
+                false => None,
+            },
             workload,
             faults,
             full: random.pick(&[0, 0, 300]),
@@ -170,6 +242,7 @@ impl Profile {
             out_of_bounds_window_ms: self.window_ms,
             out_of_order_window_ms: self.late_window_ms,
             series_max: self.series_max,
+            exemplars_max: self.exemplars_max,
             pending_bytes_max: self.pending_bytes_max,
             ..ShardConfig::default()
         }

@@ -1,5 +1,6 @@
 //! Reads everything that a shard holds, through the reader that queries use.
 
+use crate::exemplars::FoundExemplars;
 use crate::model::{Found, Value};
 use crate::workload::{labels_of, series_of};
 use std::collections::BTreeMap;
@@ -23,6 +24,8 @@ pub const ALL: TimeRange = TimeRange {
 pub struct Read {
     /// Samples.
     pub found: Found,
+    /// Exemplars.
+    pub exemplars: FoundExemplars,
     /// What could not be read, in words.
     pub damage: Vec<String>,
 }
@@ -31,10 +34,31 @@ struct Dump {
     sender: mpsc::Sender<Read>,
     selection: Option<Selection>,
     next: usize,
+    /// Where the exemplars go on; none once all are read.
+    exemplars_from: Option<usize>,
     read: Read,
 }
 
 impl Dump {
+    /// A few series' exemplars; true if there are more.
+    fn read_exemplars(&mut self, shard: &ShardReader<'_>) -> bool {
+        let Some(from) = self.exemplars_from else {
+            return false;
+        };
+        let mut some = Vec::new();
+        let place = (from, SERIES_PER_SLICE);
+        self.exemplars_from = shard.read_exemplars(&[Vec::new()], ALL, place, &mut some);
+        for of_series in some {
+            let labels = of_series.labels;
+            let series =
+                series_of(&labels).unwrap_or_else(|| panic!("invented: exemplars of {labels:?}"));
+            assert!(labels == labels_of(series), "invented: labels {labels:?}");
+            let exemplars = of_series.exemplars.into_iter().map(|e| (series, e));
+            self.read.exemplars.extend(exemplars);
+        }
+        true
+    }
+
     fn read(&mut self, shard: &ShardReader<'_>, selection: &Selection, at: usize) {
         let labels = shard.labels(selection, at);
         let series = series_of(&labels).unwrap_or_else(|| panic!("invented: series {labels:?}"));
@@ -70,6 +94,9 @@ impl Dump {
 
 impl ShardTask for Dump {
     fn slice(&mut self, shard: &ShardReader<'_>) -> TaskState {
+        if self.read_exemplars(shard) {
+            return TaskState::More;
+        }
         let selection = self.selection.take();
         let selection = selection.unwrap_or_else(|| shard.select(&[], ALL));
         let end = selection.len().min(self.next + SERIES_PER_SLICE);
@@ -87,6 +114,36 @@ impl ShardTask for Dump {
     }
 }
 
+/// The times that a shard's blocks reach over.
+#[derive(Debug, Clone, Default)]
+pub struct Reach {
+    sealed_until: Option<i64>,
+    ranges: Vec<TimeRange>,
+}
+
+impl Reach {
+    /// Of a shard's blocks now.
+    pub fn of(shard: &SimulatedShard) -> Reach {
+        let blocks = shard.blocks();
+        Reach {
+            sealed_until: blocks.iter().filter_map(|meta| meta.sealed_until).max(),
+            ranges: blocks
+                .iter()
+                .map(|meta| TimeRange {
+                    min: meta.min_time,
+                    max: meta.max_time,
+                })
+                .collect(),
+        }
+    }
+
+    /// May a sample of this time be in a block?
+    pub fn contains(&self, t: i64) -> bool {
+        self.sealed_until.is_some_and(|until| t < until)
+            || self.ranges.iter().any(|range| range.contains(t))
+    }
+}
+
 /// A read that is on its way.
 pub struct Reading(mpsc::Receiver<Read>);
 
@@ -98,6 +155,7 @@ impl Reading {
             sender,
             selection: None,
             next: 0,
+            exemplars_from: Some(0),
             read: Read::default(),
         };
         shard.submit(Box::new(task)).then_some(Reading(receiver))
@@ -110,10 +168,10 @@ impl Reading {
 }
 
 /// Reads all of a store that has no damage, letting the simulation run as long as it takes.
-pub fn read_intact(shard: &mut SimulatedShard) -> Found {
+pub fn read_intact(shard: &mut SimulatedShard) -> Read {
     let read = read_all(shard);
     assert!(read.damage.is_empty(), "called damaged: {:?}", read.damage);
-    read.found
+    read
 }
 
 /// Reads all, letting the simulation run as long as it takes.

@@ -36,6 +36,8 @@ impl Summary {
             *total.damages.entry(*kind).or_default() += count;
         }
         total.records_lost += report.records_lost;
+        total.kept.add_all(&report.kept);
+        total.exemplars += report.exemplars;
         total.checks += report.checks;
         total.samples += report.samples;
         total.batches.sent += report.batches.sent;
@@ -43,6 +45,7 @@ impl Summary {
         total.batches.refused += report.batches.refused;
         total.batches.failed += report.batches.failed;
         total.batches.rejected += report.batches.rejected;
+        total.batches.deleted += report.batches.deleted;
         total.nanos += report.nanos;
         total.trace ^= report.trace;
     }

@@ -3,18 +3,21 @@
 use crate::model::{Deletion, Model, Sample, Value};
 use crate::profile::Profile;
 use crate::random::Random;
-use std::collections::BTreeMap;
+use crate::tell::tell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use storage_engine::maintenance::OrderError;
 use storage_engine::model::{
-    BucketSpan, FloatHistogram, Labels, Matcher, STALE_NAN_BITS, SeriesRef,
+    BucketSpan, Exemplar, FloatHistogram, Labels, Matcher, STALE_NAN_BITS, SeriesRef,
 };
 use storage_engine::runtime::ReplyReceiver;
 use storage_engine::runtime::simulator::SimulatedShard;
 use storage_engine::shard::{Action, Shard};
 use storage_engine::shard_api::{
-    AppendBatch, AppendError, AppendMode, AppendOutcome, HistogramSample, RejectReason,
-    SampleSeries, ShardChange, TimeRange,
+    AppendBatch, AppendError, AppendMode, AppendOutcome, ExemplarRefusal, ExemplarSample,
+    HistogramSample, RejectReason, SampleSeries, ShardChange, TimeRange,
 };
+use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
 /// The labels of a series.
@@ -51,8 +54,61 @@ impl ShardChange for Delete {
 struct Sent {
     request: Option<usize>,
     samples: Vec<Sample>,
+    exemplars: Vec<(u32, Exemplar)>,
     new: Vec<u32>,
     answer: ReplyReceiver,
+}
+
+/// Where the outcome of an order to the keeper comes out.
+type OrderReceiver = oneshot::Receiver<Result<(), OrderError>>;
+
+/// Where the answer to a deletion comes out.
+enum Answer {
+    Shard(ReplyReceiver),
+    Keeper(OrderReceiver),
+}
+
+/// A deletion on its way.
+struct Pending {
+    deletion: Deletion,
+    series: u32,
+    scope: Scope,
+    range: TimeRange,
+    answer: Answer,
+}
+
+/// Which series a deletion means.
+#[derive(Debug, Clone, Copy)]
+enum Scope {
+    One,
+    Name,
+    All,
+}
+
+impl Pending {
+    /// May it take a sample that is sent now?
+    fn covers(&self, series: u32, t: i64) -> bool {
+        self.range.contains(t) && self.scope.has(self.series, series)
+    }
+}
+
+impl Scope {
+    /// Does a deletion for series `a` mean series `b` too?
+    fn has(self, a: u32, b: u32) -> bool {
+        match self {
+            Scope::One => a == b,
+            Scope::Name => a % 5 == b % 5,
+            Scope::All => true,
+        }
+    }
+
+    fn matchers(self, series: u32) -> Vec<Matcher> {
+        vec![match self {
+            Scope::One => Matcher::equal("id", series.to_string()),
+            Scope::Name => Matcher::equal("__name__", format!("metric_{}", series % 5)),
+            Scope::All => Matcher::equal("none", ""),
+        }]
+    }
 }
 
 /// What happened to batches.
@@ -68,6 +124,8 @@ pub struct ClientCounts {
     pub failed: u64,
     /// Samples refused one by one.
     pub rejected: u64,
+    /// Deletions that were answered with success.
+    pub deleted: u64,
 }
 
 /// The senders of one shard.
@@ -76,7 +134,8 @@ pub struct Client {
     clock: i64,
     refs: BTreeMap<u32, SeriesRef>,
     sent: Vec<Sent>,
-    deletions: Vec<(Deletion, ReplyReceiver)>,
+    deletions: Vec<Pending>,
+    orders: Vec<OrderReceiver>,
     /// Counts of all lives.
     pub counts: ClientCounts,
 }
@@ -109,13 +168,14 @@ impl Client {
             refs: BTreeMap::new(),
             sent: Vec::new(),
             deletions: Vec::new(),
+            orders: Vec::new(),
             counts: ClientCounts::default(),
         }
     }
 
     /// Does it wait for an answer?
     pub fn is_waiting(&self) -> bool {
-        !self.sent.is_empty() || !self.deletions.is_empty()
+        !self.sent.is_empty() || !self.deletions.is_empty() || !self.orders.is_empty()
     }
 
     fn value(&mut self, profile: &Profile, series: u32, stale: bool) -> Value {
@@ -158,13 +218,19 @@ impl Client {
         let stale = self.random.chance(work.stale);
         let value = self.value(profile, series, stale);
         let back = self.random.below(6) as usize;
+        // What becomes of a sample that meets a deletion of its own time is not said.
+        let is_free = |t: i64| {
+            !model.is_deleted(series, t) && !self.deletions.iter().any(|d| d.covers(series, t))
+        };
         if self.random.chance(work.duplicates)
             && let Some((t, value)) = model.known(series, back % 2)
+            && is_free(t)
         {
             return Sample { series, t, value };
         }
         if self.random.chance(work.conflicts)
             && let Some((t, _)) = model.known(series, back)
+            && is_free(t)
         {
             return Sample { series, t, value };
         }
@@ -172,12 +238,14 @@ impl Client {
             && let Some(newest) = newest
         {
             let t = newest - self.random.below(work.step_ms * 20) as i64;
-            // What becomes of a sample that meets a deletion of its own time is not said.
-            if !model.is_deleted(series, t) {
+            if is_free(t) {
                 return Sample { series, t, value };
             }
         }
-        let t = newest.map_or(self.clock, |newest| self.clock.max(newest + 1));
+        let mut t = newest.map_or(self.clock, |newest| self.clock.max(newest + 1));
+        while !is_free(t) {
+            t += 1;
+        }
         Sample { series, t, value }
     }
 
@@ -211,10 +279,39 @@ impl Client {
         (batch, new)
     }
 
+    /// Exemplars for some of a batch's series, each newer than those before.
+    fn exemplars(
+        &mut self,
+        samples: &[Sample],
+        per_mille: u32,
+        model: &Model,
+    ) -> Vec<(u32, Exemplar)> {
+        let mut exemplars: BTreeMap<u32, Exemplar> = BTreeMap::new();
+        for sample in samples {
+            let is_newer = model.exemplars.newest(sample.series) < Some(sample.t);
+            if self.random.chance(per_mille) && is_newer {
+                let id = format!("{:016x}", self.random.bits());
+                let exemplar = Exemplar {
+                    labels: Labels::from_pairs([("trace_id", id)])
+                        .expect("BUG: one name is not unique"),
+                    value: f64::from_bits(self.random.bits() >> 2),
+                    timestamp: sample.t,
+                    timed: self.random.chance(500),
+                };
+                exemplars.insert(sample.series, exemplar);
+            }
+        }
+        exemplars.into_iter().collect()
+    }
+
     /// Sends one batch of chance.
     pub fn send(&mut self, profile: &Profile, model: &mut Model, shard: &SimulatedShard) {
         let work = profile.workload;
         self.clock += self.random.between(1, work.step_ms) as i64;
+        if self.random.chance(work.leaps) {
+            let range = profile.blocks.map_or(work.step_ms as i64, |b| b.range_ms);
+            self.clock += range * self.random.pick(&[1, 4, 1_000_000]);
+        }
         let count = self.random.between(1, work.batch_samples_max);
         let mut samples: Vec<Sample> = Vec::new();
         for _ in 0..count {
@@ -228,7 +325,7 @@ impl Client {
             false => AppendMode::Partial,
         };
         let by_labels = self.random.chance(work.by_labels);
-        self.send_samples(samples, mode, by_labels, model, shard);
+        self.send_samples(samples, mode, by_labels, (work.exemplars, model), shard);
     }
 
     /// Sends a new sample of every series; false if it was refused.
@@ -246,50 +343,94 @@ impl Client {
             value: self.value(profile, series, false),
         });
         let samples = samples.collect();
-        self.send_samples(samples, AppendMode::Partial, true, model, shard)
+        let exemplars = profile.workload.exemplars;
+        let mode = AppendMode::Partial;
+        self.send_samples(samples, mode, true, (exemplars, model), shard)
     }
 
     /// Deletes some range of one series, or of those with one name.
-    pub fn delete(&mut self, profile: &Profile, model: &mut Model, shard: &SimulatedShard) {
+    pub fn delete(&mut self, profile: &Profile, model: &mut Model, shard: &mut SimulatedShard) {
         let series = self.random.below(u64::from(profile.workload.series)) as u32;
         let Some(newest) = model.newest(series) else {
             return;
         };
         let span = self.random.below(profile.workload.step_ms * 20) as i64;
         let max = newest - self.random.below(profile.workload.step_ms * 10) as i64;
-        let range = TimeRange {
-            min: max - span,
-            max,
+        let min = match self.random.chance(100) {
+            true => i64::MIN,
+            false => max - span,
         };
-        let whole_name = self.random.chance(300);
-        let matcher = match whole_name {
-            true => Matcher::equal("__name__", format!("metric_{}", series % 5)),
-            false => Matcher::equal("id", series.to_string()),
+        let range = TimeRange { min, max };
+        let scope = match self.random.below(10) {
+            0..6 => Scope::One,
+            6..9 => Scope::Name,
+            _ => Scope::All,
         };
-        let change = Delete {
-            matchers: vec![matcher],
+        let matchers = scope.matchers(series);
+        let answer = match profile.blocks {
+            Some(_) => Answer::Keeper(shard.delete_series(matchers, range)),
+            None => match shard.change(Box::new(Delete { matchers, range })) {
+                Ok(answer) => Answer::Shard(answer),
+                Err(_) => return,
+            },
+        };
+        tell(|| format!("delete {scope:?} {series} {range:?}"));
+        let of = |other| scope.has(series, other);
+        let deletion = model.delete(of, range.min..=range.max);
+        self.deletions.push(Pending {
+            deletion,
+            series,
+            scope,
             range,
+            answer,
+        });
+    }
+
+    /// Asks the keeper for a round, or to clean up deletions.
+    pub fn order(&mut self, profile: &Profile, shard: &mut SimulatedShard) {
+        let Some(blocks) = profile.blocks else {
+            return;
         };
-        if let Ok(answer) = shard.change(Box::new(change)) {
-            let of = |other: u32| match whole_name {
-                true => other % 5 == series % 5,
-                false => other == series,
-            };
-            let deletion = model.delete(of, range.min..=range.max);
-            self.deletions.push((deletion, answer));
+        if self.random.chance(blocks.rounds) {
+            self.orders.push(shard.maintain());
+        }
+        if self.random.chance(blocks.cleanings) {
+            self.orders.push(shard.clean_tombstones());
         }
     }
 
     fn collect_deletions(&mut self, model: &mut Model, now: u64) {
-        for (deletion, mut answer) in std::mem::take(&mut self.deletions) {
-            match answer.try_recv() {
-                Ok(Ok(_)) => model.deleted(&deletion, now),
-                Ok(Err(AppendError::Overloaded | AppendError::Stopped)) => {
-                    model.not_deleted(&deletion);
-                }
-                // The log failed, or refuses: what is marked may come back or not.
-                Ok(Err(_)) | Err(TryRecvError::Closed) => {}
-                Err(TryRecvError::Empty) => self.deletions.push((deletion, answer)),
+        let is_waiting =
+            |order: &mut OrderReceiver| matches!(order.try_recv(), Err(TryRecvError::Empty));
+        self.orders.retain_mut(is_waiting);
+        for mut pending in std::mem::take(&mut self.deletions) {
+            let (is_done, is_refused) = match &mut pending.answer {
+                Answer::Shard(answer) => match answer.try_recv() {
+                    Ok(Ok(_)) => (true, false),
+                    Ok(Err(AppendError::Overloaded | AppendError::Stopped)) => (false, true),
+                    // The log failed, or refuses: what is marked may come back or not.
+                    Ok(Err(_)) | Err(TryRecvError::Closed) => continue,
+                    Err(TryRecvError::Empty) => (false, false),
+                },
+                Answer::Keeper(answer) => match answer.try_recv() {
+                    Ok(Ok(())) => (true, false),
+                    // Some blocks may have their deletions and others not.
+                    Ok(Err(error)) => {
+                        tell(|| format!("not deleted {:?}: {error}", pending.range));
+                        continue;
+                    }
+                    Err(TryRecvError::Closed) => continue,
+                    Err(TryRecvError::Empty) => (false, false),
+                },
+            };
+            if is_done {
+                tell(|| format!("deleted {:?}", pending.range));
+                self.counts.deleted += 1;
+                model.deleted(&pending.deletion, now);
+            } else if is_refused {
+                model.not_deleted(&pending.deletion);
+            } else {
+                self.deletions.push(pending);
             }
         }
     }
@@ -299,20 +440,36 @@ impl Client {
         mut samples: Vec<Sample>,
         mode: AppendMode,
         by_labels: bool,
-        model: &mut Model,
+        (exemplars, model): (u32, &mut Model),
         shard: &SimulatedShard,
     ) -> bool {
         // The order in which a batch counts its samples.
         samples.sort_by_key(|sample| matches!(sample.value, Value::Histogram(_)));
-        let (batch, new) = self.batch(&samples, by_labels);
+        let (mut batch, new) = self.batch(&samples, by_labels);
+        let exemplars = match mode {
+            AppendMode::Partial => self.exemplars(&samples, exemplars, model),
+            _ => Vec::new(),
+        };
+        for (series, exemplar) in &exemplars {
+            let new = new.iter().position(|s| s == series);
+            let known = || SampleSeries::Known(self.refs[series]);
+            batch.exemplars.push(ExemplarSample {
+                series: new.map_or_else(known, |index| SampleSeries::New(index as u32)),
+                exemplar: exemplar.clone(),
+            });
+        }
         self.counts.sent += 1;
         match shard.append(batch, mode) {
             Ok(answer) => {
                 let stores = mode == AppendMode::Partial;
                 let request = stores.then(|| model.send(samples.clone()));
+                if let Some(request) = request {
+                    model.exemplars.send(request, &exemplars);
+                }
                 self.sent.push(Sent {
                     request,
                     samples,
+                    exemplars,
                     new,
                     answer,
                 });
@@ -375,6 +532,9 @@ impl Client {
                 }
             };
             assert!(is_right, "refused for no reason: {rejection:?} {sample:?}");
+            if rejection.reason == RejectReason::UnknownSeries {
+                self.refs.remove(&sample.series);
+            }
         }
         let Some(request) = sent.request else {
             return;
@@ -385,6 +545,16 @@ impl Client {
             }
         }
         let rejected: Vec<u32> = outcome.rejections.iter().map(|r| r.sample).collect();
+        let mut refused = BTreeSet::new();
+        for (index, refusal) in &outcome.exemplar_refusals {
+            let (series, exemplar) = &sent.exemplars[*index as usize];
+            let of_series = |r: &u32| sent.samples[*r as usize].series == *series;
+            let is_right = *refusal == ExemplarRefusal::UnknownSeries
+                && (profile.blocks.is_some() || rejected.iter().any(of_series));
+            assert!(is_right, "refused for no reason: {refusal:?} {exemplar:?}");
+            refused.insert(*index);
+        }
+        model.exemplars.acknowledge(request, &refused, now);
         model.acknowledge(request, &rejected, now);
     }
 
@@ -393,5 +563,6 @@ impl Client {
         self.refs.clear();
         self.sent.clear();
         self.deletions.clear();
+        self.orders.clear();
     }
 }

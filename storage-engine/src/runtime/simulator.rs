@@ -139,13 +139,13 @@ impl Rt for Simulated {
 /// The world as maintenance sees it.
 struct MaintenanceWorld {
     world: Rc<World>,
-    wall_start_ms: TimestampMs,
+    wall_start_ms: Rc<Cell<TimestampMs>>,
 }
 
 impl maintenance::World for MaintenanceWorld {
     fn wall_ms(&self) -> TimestampMs {
         let passed = i64::try_from(self.world.now.get() / 1_000_000).unwrap_or(i64::MAX);
-        self.wall_start_ms.saturating_add(passed)
+        self.wall_start_ms.get().saturating_add(passed)
     }
 
     fn monotonic_nanos(&self) -> u64 {
@@ -303,6 +303,8 @@ pub struct SimulatedShard {
     shelves: Arc<[Shelf]>,
     counters: Arc<Counters>,
     wishes: Arc<Wishes>,
+    /// What the wall clock showed at virtual time 0, or would have shown, had it not jumped since.
+    wall_start_ms: Rc<Cell<TimestampMs>>,
     /// Where orders to the keeper go; `None` once the shard is told to stop, or without maintenance.
     orders: Option<Desk>,
 }
@@ -350,6 +352,7 @@ impl SimulatedShard {
         });
         let counters: Arc<Counters> = Arc::default();
         let wishes: Arc<Wishes> = Arc::default();
+        let wall_start_ms = Rc::new(Cell::new(options.wall_start_ms));
         let mut tasks = vec![shard_task, log_task];
         let orders = options.maintenance.clone().map(|maintenance| {
             let shard_dir = options
@@ -371,7 +374,7 @@ impl SimulatedShard {
             };
             let clocks: Rc<dyn maintenance::World> = Rc::new(MaintenanceWorld {
                 world: Rc::clone(&world),
-                wall_start_ms: options.wall_start_ms,
+                wall_start_ms: Rc::clone(&wall_start_ms),
             });
             let (orders, arriving) = desk(Arc::clone(&wishes));
             let keeper = Keeper::new(parts, Rc::clone(&clocks));
@@ -392,8 +395,15 @@ impl SimulatedShard {
             shelves,
             counters,
             wishes,
+            wall_start_ms,
             orders,
         })
+    }
+
+    /// The wall clock jumps by so many milliseconds; virtual time does not.
+    pub fn jump_wall_clock(&self, ms: i64) {
+        let jumped = self.wall_start_ms.get().saturating_add(ms);
+        self.wall_start_ms.set(jumped);
     }
 
     /// The sound blocks of the shard.

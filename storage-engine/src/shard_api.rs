@@ -316,9 +316,78 @@ pub struct TimeRange {
     pub max: TimestampMs,
 }
 
+/// Where in a range somebody looks: in windows of one width, evenly spaced, the first at the range's beginning. What lies between them
+/// may be read or left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeWindows {
+    /// From the first window's first millisecond to the last one's last.
+    pub range: TimeRange,
+    /// Milliseconds in a window, at least 1.
+    pub width: i64,
+    /// Milliseconds from the beginning of one window to that of the next, at least 1.
+    pub step: i64,
+}
+
+impl TimeWindows {
+    /// Does any window have a millisecond of `first..=last`?
+    pub fn touch(&self, first: TimestampMs, last: TimestampMs) -> bool {
+        if last < self.range.min || first > self.range.max || last < first {
+            return false;
+        }
+        let from = first.max(self.range.min).saturating_sub(self.range.min);
+        let into_window = from % self.step.max(1);
+        // Where windows meet or overlap, every millisecond is in one.
+        if into_window < self.width {
+            return true;
+        }
+        let next = self.step.saturating_sub(into_window).saturating_add(from);
+        self.range.min.saturating_add(next) <= last.min(self.range.max)
+    }
+}
+
+impl From<TimeRange> for TimeWindows {
+    /// One window.
+    fn from(range: TimeRange) -> TimeWindows {
+        TimeWindows {
+            range,
+            width: i64::MAX,
+            step: i64::MAX,
+        }
+    }
+}
+
 impl TimeRange {
     /// Is `t` inside?
     pub fn contains(&self, t: TimestampMs) -> bool {
         self.min <= t && t <= self.max
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_touch_what_has_one_of_their_milliseconds() {
+        for (step, width) in [(1, 1), (5, 1), (5, 3), (5, 5), (5, 8), (30, 4)] {
+            for max in 7..40 {
+                let range = TimeRange { min: -3, max };
+                let windows = TimeWindows { range, width, step };
+                let looked_at = |t: i64| range.contains(t) && (t - range.min) % step < width;
+                for first in -8..45 {
+                    for last in first..47 {
+                        let wanted = (first..=last).any(looked_at);
+                        let found = windows.touch(first, last);
+                        assert_eq!(found, wanted, "{windows:?} {first}..={last}");
+                    }
+                }
+            }
+        }
+        let all = TimeRange {
+            min: TimestampMs::MIN,
+            max: TimestampMs::MAX,
+        };
+        assert!(TimeWindows::from(all).touch(5, 5));
+        assert!(TimeWindows::from(all).touch(TimestampMs::MIN, TimestampMs::MIN));
     }
 }

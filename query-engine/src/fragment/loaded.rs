@@ -31,10 +31,16 @@ impl Loaded {
     ) -> usize {
         self.floats.clear();
         self.mixed = None;
-        shard.read(selection, id, range, &mut self.floats, reads);
+        let has_histograms = shard.has_histograms(selection, id);
+        let windows = match has_histograms {
+            // What a histogram says of resets depends on the sample before it, whatever that is and wherever.
+            true => range.into(),
+            false => spec.time_windows(),
+        };
+        shard.read(selection, id, windows, &mut self.floats, reads);
         let mut work = self.floats.len() + SLICE_SAMPLES_PER_SERIES;
         let windowed = !matches!(spec.kind, FragmentKind::Instant { .. });
-        if shard.has_histograms(selection, id) {
+        if has_histograms {
             let mut histograms = HistogramSamples::new();
             shard.read_histograms(selection, id, range, &mut histograms, reads);
             work += SLICE_SAMPLES_PER_HISTOGRAM * histograms.len();

@@ -17,7 +17,7 @@ use crate::plan::Reference;
 use fold::{FoldSpec, Partials};
 use mixed::RawSeries;
 use storage_engine::model::Matcher;
-use storage_engine::shard_api::{ReadNotes, TimeRange};
+use storage_engine::shard_api::{ReadNotes, TimeRange, TimeWindows};
 
 /// What a fragment computes from the samples of one series.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +63,23 @@ impl FragmentSpec {
                 .saturating_sub(back)
                 .saturating_add(1),
             max: self.reference.time(self.grid.last()),
+        }
+    }
+
+    /// The windows of the steps, in [`Self::time_range`].
+    pub(crate) fn time_windows(&self) -> TimeWindows {
+        let range = self.time_range();
+        let first = self.reference.time(self.grid.start);
+        let moved = self.reference.time(self.grid.last()).saturating_sub(first);
+        let width = range.max.saturating_sub(range.min).saturating_add(1);
+        match moved {
+            // All steps look at one window.
+            ..=0 => range.into(),
+            moved => TimeWindows {
+                range,
+                width: width.saturating_sub(moved),
+                step: self.grid.step,
+            },
         }
     }
 

@@ -11,7 +11,7 @@ use super::times::SliceTimes;
 use super::{Block, BlockError, histograms};
 use crate::limits::{BLOCK_FRAME_BYTES_MAX, BLOCK_PAGE_SAMPLES_MAX};
 use crate::model::{FloatHistogram, SampleColumns, TimestampMs};
-use crate::shard_api::{ReadNotes, TimeRange};
+use crate::shard_api::{ReadNotes, TimeRange, TimeWindows};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -38,17 +38,19 @@ impl Block {
         self.with_histograms.contains(ordinal)
     }
 
-    /// Appends the float samples in `range`; a damaged page is left out and said in `notes`.
+    /// Appends the float samples in the windows, and perhaps some between them; a damaged page is left out and said in `notes`.
     pub fn read(
         &self,
         ordinal: u32,
-        range: TimeRange,
+        windows: impl Into<TimeWindows>,
         out: &mut SampleColumns,
         notes: &mut ReadNotes,
     ) {
+        let windows = windows.into();
+        let range = windows.range;
         self.each_page(
             ordinal,
-            range,
+            windows,
             notes,
             |scratch, number, page, times, notes| {
                 if page.code() == HISTOGRAMS {
@@ -78,7 +80,7 @@ impl Block {
         }
         self.each_page(
             ordinal,
-            range,
+            range.into(),
             notes,
             |scratch, number, page, times, notes| {
                 if page.code() != HISTOGRAMS {
@@ -112,11 +114,11 @@ impl Block {
         }
     }
 
-    /// Calls `f` for each page of samples that overlaps `range`, and notes what it could not read.
+    /// Calls `f` for each page of samples that windows look at, and notes what it could not read.
     fn each_page(
         &self,
         ordinal: u32,
-        range: TimeRange,
+        windows: TimeWindows,
         notes: &mut ReadNotes,
         mut f: impl FnMut(&mut Scratch, u32, PageEntry, SliceTimes, &mut ReadNotes) -> Decoded<()>,
     ) {
@@ -138,7 +140,7 @@ impl Block {
                         return Ok(());
                     }
                     let times = self.times.slice(&self.file, page.slice)?;
-                    if times.first > range.max || times.last < range.min {
+                    if !windows.touch(times.first, times.last) {
                         notes.pages_skipped += 1;
                         return Ok(());
                     }

@@ -7,7 +7,7 @@ use super::Head;
 use super::bits::{self, Bits, CHUNK_BYTES_MAX};
 use super::hot::Hot;
 use crate::model::{FloatHistogram, SampleColumns, SeriesSamples, TimestampMs};
-use crate::shard_api::{ReadNotes, TimeRange};
+use crate::shard_api::{ReadNotes, TimeRange, TimeWindows};
 use crate::tombstones::{remove_deleted, remove_deleted_histograms};
 use std::ops::Range;
 use std::sync::Arc;
@@ -80,10 +80,12 @@ impl Head {
     pub(crate) fn read(
         &self,
         index: u32,
-        range: TimeRange,
+        windows: impl Into<TimeWindows>,
         out: &mut SampleColumns,
         notes: &mut ReadNotes,
     ) {
+        let mut windows = windows.into();
+        let range = windows.range;
         let Some(hot) = self.hot.get(index as usize) else {
             return;
         };
@@ -92,7 +94,11 @@ impl Head {
         }
         let from = out.len();
         let range = self.kept(range);
-        self.read_sealed(hot, range, out, notes);
+        if range != windows.range {
+            // The windows' places are counted from the beginning of their range.
+            windows = range.into();
+        }
+        self.read_sealed(hot, windows, out, notes);
         self.read_open(hot, range, out, notes);
         remove_deleted(self.deleted.of(index), from, out);
     }
@@ -100,10 +106,11 @@ impl Head {
     fn read_sealed(
         &self,
         hot: &Hot,
-        range: TimeRange,
+        windows: TimeWindows,
         out: &mut SampleColumns,
         notes: &mut ReadNotes,
     ) {
+        let range = windows.range;
         let mut wanted = Vec::new();
         let mut at = hot.sealed;
         let mut newer_than = TimestampMs::MAX;
@@ -113,7 +120,9 @@ impl Head {
                 break;
             }
             newer_than = chunk.first_ts.saturating_sub(1);
-            if chunk.first_ts <= range.max {
+            if chunk.first_ts <= range.max && !windows.touch(chunk.first_ts, chunk.last_ts()) {
+                notes.pages_skipped += 1;
+            } else if chunk.first_ts <= range.max {
                 wanted.push(at);
                 if chunk.is_damaged() {
                     notes.note_damage(DAMAGED_CHUNKS.to_owned());

@@ -13,7 +13,7 @@ use super::stats::{Cardinality, cardinality};
 use crate::model::{
     FloatHistogram, Labels, Matcher, SampleColumns, SeriesSamples, ShardId, TimestampMs,
 };
-use crate::shard_api::{ReadNotes, TimeRange};
+use crate::shard_api::{ReadNotes, TimeRange, TimeWindows};
 use crate::tombstones::{remove_deleted, remove_deleted_histograms};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -97,26 +97,31 @@ impl<'a> ShardReader<'a> {
         Cow::Borrowed("")
     }
 
-    /// Appends the float samples of a series inside `range` to `out`, in time order; what was touched is added to
-    /// `notes`.
+    /// Appends the float samples of a series in the windows, and perhaps some between them, to `out`, in time order; what was touched is
+    /// added to `notes`.
     pub fn read(
         &self,
         selection: &Selection,
         series: usize,
-        range: TimeRange,
+        windows: impl Into<TimeWindows>,
         out: &mut SampleColumns,
         notes: &mut ReadNotes,
     ) {
+        let windows = windows.into();
+        let range = windows.range;
         let start = out.len();
         for &part in selection.parts(series) {
             let middle = out.len();
             match selection.sources.place(part) {
+                Place::Head if range.min >= selection.sources.head_from => {
+                    self.data.head.read(part.id, windows, out, notes);
+                }
                 Place::Head => {
                     let range = from(selection.sources.head_from, range);
                     self.data.head.read(part.id, range, out, notes);
                 }
                 Place::Block(stored) => {
-                    stored.block.read(part.id, range, out, notes);
+                    stored.block.read(part.id, windows, out, notes);
                     remove_deleted(stored.tombstones.of(part.id), middle, out);
                 }
             }

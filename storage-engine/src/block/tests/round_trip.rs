@@ -5,7 +5,7 @@ use super::super::{BlockOptions, Profile};
 use super::fixture::{START, TestSeries, file_of, open, options, path, series, write};
 use crate::io::{Disk, SimulatedDisk};
 use crate::model::{FloatHistogram, SampleColumns, SeriesSamples, TimestampMs, is_stale_nan};
-use crate::shard_api::{ReadNotes, TimeRange};
+use crate::shard_api::{ReadNotes, TimeRange, TimeWindows};
 use std::sync::Arc;
 
 pub(super) const EVERYTHING: TimeRange = TimeRange {
@@ -234,4 +234,23 @@ fn only_pages_in_range_are_decoded() {
     assert_eq!(out.len(), 100);
     assert_eq!((notes.pages_decoded, notes.pages_skipped), (0, 10));
     assert!(!block.overlaps(0, gap).unwrap());
+    // A window of five seconds every four minutes, the first of them over the end of a page.
+    let windows = TimeWindows {
+        range: TimeRange {
+            min: START + 98_000,
+            max: START + 822_999,
+        },
+        width: 5_000,
+        step: 240_000,
+    };
+    let (mut notes, mut out) = (ReadNotes::default(), SampleColumns::default());
+    block.read(0, windows, &mut out, &mut notes);
+    assert_eq!((notes.pages_decoded, notes.pages_skipped), (5, 5));
+    for t in (98..=102)
+        .chain(338..=342)
+        .chain(578..=582)
+        .chain(818..=822)
+    {
+        assert!(out.timestamps.contains(&(START + t * 1000)), "{t}");
+    }
 }

@@ -208,6 +208,7 @@ fn engine(flags: &Flags, config: &Config) -> Engine {
         max_samples: usize::try_from(flags.query_samples_max).unwrap_or(usize::MAX),
         default_subquery_step_ms: config.evaluation_interval().as_millis() as i64,
         delayed_name_removal: feature("promql-delayed-name-removal"),
+        use_start_timestamps: feature("use-start-timestamps"),
         parser: ParserOptions {
             experimental_functions: feature("promql-experimental-functions"),
             extended_range_selectors: feature("promql-extended-range-selectors"),

@@ -28,6 +28,8 @@ pub struct EngineOptions {
     pub default_subquery_step_ms: i64,
     /// Drop metric names at the end of the evaluation (`--enable-feature=promql-delayed-name-removal`).
     pub delayed_name_removal: bool,
+    /// Let start timestamps tell of counter resets (`--enable-feature=use-start-timestamps`).
+    pub use_start_timestamps: bool,
     /// What the parser accepts.
     pub parser: ParserOptions,
     /// Longest query text, bytes.
@@ -41,6 +43,7 @@ impl Default for EngineOptions {
             max_samples: QUERY_SAMPLES_MAX,
             default_subquery_step_ms: 60_000,
             delayed_name_removal: false,
+            use_start_timestamps: false,
             parser: ParserOptions::default(),
             query_bytes_max: QUERY_BYTES_MAX,
         }
@@ -170,6 +173,7 @@ impl Engine {
                 .unwrap_or(self.options.lookback_delta_ms),
             default_subquery_step: self.options.default_subquery_step_ms,
             delayed_name_removal: self.options.delayed_name_removal,
+            use_start_timestamps: self.options.use_start_timestamps,
         };
         let budget = Arc::new(Budget::new(
             self.options.max_samples,

@@ -23,6 +23,8 @@ pub const SLICE_SAMPLES_PER_SERIES: usize = 64;
 pub const SUBMIT_ATTEMPTS_MAX: usize = 10_000;
 /// Fragments of one query that are compared with each other to be run once; beyond it repeated selectors run repeatedly.
 pub const SHARED_FRAGMENTS_MAX: usize = 64;
+/// Targets by whose names `info()` asks for info series; of more it asks for the info series of all targets.
+pub const INFO_TARGETS_MATCHED_MAX: usize = 1_000;
 /// Row cells that the coordinator works through before other tasks of its thread get their turn (about a millisecond).
 pub const YIELD_CELLS: usize = 200_000;
 /// Names or values that a metadata request collects from one shard before it stops asking for more, when the request gives no limit.

@@ -61,16 +61,7 @@ const FIXED: &[(&str, bool, &[&str])] = &[
             "without",
         ],
     ),
-    (
-        "promql",
-        false,
-        &[
-            "anchored",
-            "per_step_stats",
-            "smoothed",
-            "type_and_unit_labels",
-        ],
-    ),
+    ("promql", false, &["per_step_stats", "type_and_unit_labels"]),
     (
         "promql_operators",
         true,
@@ -177,7 +168,7 @@ const FIXED: &[(&str, bool, &[&str])] = &[
 ];
 
 /// Functions whose switch opens the parser, but which this version does not compute.
-const FUNCTIONS_NOT_COMPUTED: &[&str] = &["info", "start_timestamp"];
+const FUNCTIONS_NOT_COMPUTED: &[&str] = &["start_timestamp"];
 
 type Registry = BTreeMap<&'static str, BTreeMap<&'static str, bool>>;
 
@@ -200,6 +191,10 @@ fn registry(flags: &Flags) -> Registry {
     let fill = flags.has_feature("promql-binop-fill-modifiers");
     for name in ["fill", "fill_left", "fill_right"] {
         set("promql", name, fill);
+    }
+    let extended = flags.has_feature("promql-extended-range-selectors");
+    for name in ["anchored", "smoothed"] {
+        set("promql", name, extended);
     }
     let exemplars = flags.has_feature("exemplar-storage");
     set("tsdb", "exemplar_storage", exemplars);
@@ -238,10 +233,11 @@ mod tests {
         assert!(!plain["api"]["lifecycle"] && plain["api"]["remote_write_receiver"]);
         let more = registry_of(&[
             "--web.enable-lifecycle",
-            "--enable-feature=promql-experimental-functions",
+            "--enable-feature=promql-experimental-functions,promql-extended-range-selectors",
         ]);
         assert!(more["promql_functions"]["mad_over_time"] && more["api"]["lifecycle"]);
-        assert!(!more["promql_functions"]["info"]);
+        assert!(more["promql_functions"]["info"]);
+        assert!(more["promql"]["anchored"] && !plain["promql"]["anchored"]);
     }
 
     #[test]

@@ -218,7 +218,7 @@ pub const FEATURES: &[(&str, Status)] = &[
     ("extra-scrape-metrics", Status::Works),
     ("promql-experimental-functions", Status::Works),
     ("promql-delayed-name-removal", Status::Works),
-    ("promql-extended-range-selectors", Status::Inert),
+    ("promql-extended-range-selectors", Status::Works),
     ("promql-binop-fill-modifiers", Status::Works),
     ("promql-per-step-stats", Status::Inert),
     ("promql-duration-expr", Status::Works),

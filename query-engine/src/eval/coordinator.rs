@@ -8,6 +8,7 @@ use super::annotations::{Annotations, Severity};
 use super::arithmetic::{self, ScalarOperation};
 use super::budget::Budget;
 use super::error::EvalError;
+use super::info::InfoSpec;
 use super::matching::VectorOperation;
 use super::rows;
 use super::text::go_quote;
@@ -17,7 +18,7 @@ use crate::fragment::exchange::{Exchange, Work};
 use crate::fragment::fold::Partials;
 use crate::fragment::mixed::{MixedSamples, RawSeries};
 use crate::fragment::series::{SeriesEvaluation, SeriesProgress, remove_stale};
-use crate::fragment::{FragmentKind, FragmentOutput, FragmentSpec};
+use crate::fragment::{FragmentKind, FragmentOutput, FragmentSpec, Reach};
 use crate::functions::{self, CallContext, QueryTimes};
 use crate::histogram::{FloatHistogram, scale};
 use crate::kernels::{KernelNotes, MixedFunction, RangeKernel, keeps_name};
@@ -121,6 +122,11 @@ impl Coordinator<'_> {
                     nodes[node.inputs[0]].grid,
                 )?),
                 _ if node.grid.count == 0 => Slot::Value(nothing(node.value_type)),
+                Op::Info { info } => {
+                    let base = inputs.into_iter().next();
+                    let base = base.unwrap_or_else(|| nothing(ValueType::Vector));
+                    Slot::Value(self.info(info, base, node.grid.count).await?)
+                }
                 _ => {
                     let spent: usize = inputs.iter().map(rows::samples_of).sum();
                     let freed: usize = inputs.iter().map(rows::cells_of).sum();
@@ -249,6 +255,33 @@ impl Coordinator<'_> {
         Ok(value)
     }
 
+    /// `info()`: reads the info series of the targets that the base has.
+    async fn info(
+        &mut self,
+        info: &InfoSpec,
+        base: Value,
+        count: usize,
+    ) -> Result<Value, EvalError> {
+        let (mut samples, mut cells) = (rows::samples_of(&base), rows::cells_of(&base));
+        let base = vector(base)?;
+        let series = match info.fragment(&base) {
+            Some(spec) => {
+                let output = self.send(&spec, Vec::new()).await?.gather().await?;
+                self.reads.merge(output.reads);
+                output.rows
+            }
+            None => Vec::new(),
+        };
+        cells += series.iter().map(|r| r.values.len()).sum::<usize>();
+        samples += series.iter().map(Row::samples).sum::<usize>();
+        let enriched = info.enrich(base, &series, count, &self.budget)?;
+        let value = Value::Vector(enriched);
+        rows::charge(&value, &self.budget)?;
+        self.budget.give_back(samples);
+        self.budget.give_back_cells(cells);
+        Ok(value)
+    }
+
     /// Turns what a kernel noted into annotations.
     fn note(&mut self, notes: KernelNotes, span: Span) -> Result<(), EvalError> {
         for text in notes.warnings() {
@@ -275,7 +308,7 @@ impl Coordinator<'_> {
         Ok(match &node.op {
             Op::Number(v) => Value::Scalar(vec![*v; count]),
             Op::Text(bytes) => Value::String(bytes.to_vec()),
-            Op::Fragment { .. } | Op::Subquery { .. } => next(),
+            Op::Fragment { .. } | Op::Subquery { .. } | Op::Info { .. } => next(),
             Op::Windows {
                 kernel,
                 mixed,
@@ -443,6 +476,7 @@ impl Coordinator<'_> {
         let evaluation = SeriesEvaluation {
             kind: FragmentKind::Window {
                 range: window.range,
+                reach: Reach::default(),
                 kernel,
                 mixed,
             },
@@ -467,9 +501,11 @@ impl Coordinator<'_> {
             }
             let mut progress = SeriesProgress::new(row.labels, outer.count);
             let work = &mut usize::MAX.clone();
+            // What a subquery makes has no start timestamps.
+            let floats = (&samples, [].as_slice());
             while !match &mixed {
                 Some(mixed) => evaluation.advance_mixed(&mut progress, mixed, &mut notes, work)?,
-                None => evaluation.advance(&mut progress, &samples, &mut notes, work)?,
+                None => evaluation.advance(&mut progress, floats, &mut notes, work)?,
             } {
                 *work = usize::MAX;
             }

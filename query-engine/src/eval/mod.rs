@@ -6,6 +6,7 @@ pub mod arithmetic;
 pub mod budget;
 pub(crate) mod coordinator;
 pub mod error;
+pub(crate) mod info;
 pub(crate) mod matching;
 pub mod rows;
 pub(crate) mod sets;

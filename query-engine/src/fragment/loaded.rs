@@ -5,8 +5,9 @@
 use super::mixed::{HistogramSamples, MixedSamples, RawSeries};
 use super::series::remove_stale;
 use super::{FragmentKind, FragmentSpec};
+use crate::kernels::with_edges;
 use crate::limits::{SLICE_SAMPLES_PER_HISTOGRAM, SLICE_SAMPLES_PER_SERIES};
-use storage_engine::model::{Labels, SampleColumns};
+use storage_engine::model::{Labels, SampleColumns, TimestampMs};
 use storage_engine::shard::{Selection, ShardReader};
 use storage_engine::shard_api::{ReadNotes, TimeRange};
 
@@ -17,6 +18,8 @@ pub(super) struct Loaded {
     pub(super) floats: SampleColumns,
     /// The samples of a series that has native histograms, in place of `floats`.
     pub(super) mixed: Option<MixedSamples>,
+    /// When the counting of each float began (0: not known); empty where that does not matter.
+    pub(super) starts: Vec<TimestampMs>,
 }
 
 impl Loaded {
@@ -56,6 +59,17 @@ impl Loaded {
         if windowed && self.mixed.is_none() {
             remove_stale(&mut self.floats);
         }
+        self.starts.clear();
+        if spec.starts {
+            let mut runs = Vec::new();
+            shard.read_starts(selection, id, range, &mut runs);
+            if !runs.is_empty() {
+                match &mut self.mixed {
+                    Some(mixed) => spread(&runs, &mixed.timestamps, &mut mixed.starts),
+                    None => spread(&runs, &self.floats.timestamps, &mut self.starts),
+                }
+            }
+        }
         work
     }
 
@@ -67,15 +81,39 @@ impl Loaded {
         }
     }
 
-    /// The samples themselves.
-    pub(super) fn take(&mut self, labels: Labels) -> RawSeries {
-        match self.mixed.take() {
+    /// The samples themselves, for a range with edges what stands between them and at them.
+    pub(super) fn take(&mut self, labels: Labels, spec: &FragmentSpec) -> RawSeries {
+        let mut series = match self.mixed.take() {
             Some(mixed) => mixed.split(labels),
             None => RawSeries {
                 labels,
                 floats: std::mem::take(&mut self.floats),
                 histograms: HistogramSamples::new(),
             },
+        };
+        if let FragmentKind::Raw {
+            range,
+            edges: Some(edges),
+            ..
+        } = spec.kind
+        {
+            let end = spec.reference.time(spec.grid.start);
+            let start = end.saturating_sub(range);
+            series.floats = with_edges(edges, (start, end), &series.floats);
+            series.histograms.retain(|(t, _)| start < *t && *t <= end);
         }
+        series
+    }
+}
+
+/// The start timestamp of each sample: that of the last run that began by then.
+fn spread(runs: &[(TimestampMs, TimestampMs)], times: &[TimestampMs], out: &mut Vec<TimestampMs>) {
+    let mut runs = runs.iter().peekable();
+    let mut start = 0;
+    for t in times {
+        while let Some((_, of_run)) = runs.next_if(|(from, _)| from <= t) {
+            start = *of_run;
+        }
+        out.push(start);
     }
 }

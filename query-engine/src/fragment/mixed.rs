@@ -2,12 +2,17 @@
 //!
 //! Not here: series of floats only, which have plain columns (`series`).
 
-use super::FragmentKind;
 use super::series::{SeriesEvaluation, SeriesProgress, advance_past};
+use super::{FragmentKind, Pick, Reach};
+use crate::eval::annotations::Severity;
 use crate::eval::error::EvalError;
 use crate::eval::value::{Grid, Row, Sample};
+use crate::functions::texts;
 use crate::histogram::{CounterResetHint, FloatHistogram, counts_fall, sample_size};
-use crate::kernels::{KernelNotes, MixedFunction, MixedWindow, RangeKernel, WindowArgs};
+use crate::kernels::{
+    KernelNotes, MixedFunction, MixedWindow, RangeKernel, WindowArgs, interpolate,
+    interpolate_histograms,
+};
 use crate::limits::SLICE_SAMPLES_PER_HISTOGRAM;
 use std::sync::Arc;
 use storage_engine::model::{Labels, SampleColumns, TimestampMs, is_stale_nan};
@@ -20,6 +25,8 @@ pub(crate) type HistogramSamples = Vec<(TimestampMs, Arc<FloatHistogram>)>;
 pub(crate) struct MixedSamples {
     pub(crate) timestamps: Vec<TimestampMs>,
     pub(crate) samples: Vec<Sample>,
+    /// When the counting of each began (0: not known); empty where that does not matter.
+    pub(crate) starts: Vec<TimestampMs>,
 }
 
 /// The samples of one series as a range vector has them.
@@ -115,6 +122,7 @@ impl MixedSamples {
 
     /// Takes stale markers out: a window does not see them.
     pub(crate) fn remove_stale(&mut self) {
+        debug_assert!(self.starts.is_empty(), "starts are looked up afterwards");
         let stale: Vec<bool> = self.samples.iter().map(is_stale_sample).collect();
         let mut at = stale.iter();
         self.timestamps
@@ -167,28 +175,37 @@ impl SeriesEvaluation<'_> {
         while progress.next_step < self.grid.count && *work > 0 {
             let k = progress.next_step;
             let (made, visited) = match self.kind {
-                FragmentKind::Instant {
-                    lookback,
-                    timestamps,
-                } => {
+                FragmentKind::Instant { lookback, pick } => {
                     let at = self.reference.time(self.grid.at(k));
                     progress.high = advance_past(&samples.timestamps, progress.high, at);
                     let oldest = at.saturating_sub(lookback);
                     let made = newest(samples, progress.high, oldest).map(|(t, sample)| {
-                        if timestamps {
-                            Sample::Float(t as f64 / 1000.0)
-                        } else {
-                            sample.clone()
+                        match (pick, sample) {
+                            (Pick::Sample, _) | (Pick::FloatTime, Sample::Histogram(_)) => {
+                                sample.clone()
+                            }
+                            (Pick::Time | Pick::FloatTime, _) => Sample::Float(t as f64 / 1000.0),
+                            (Pick::Start, _) => {
+                                let start = samples.starts.get(progress.high - 1);
+                                Sample::Float(start.map_or(0.0, |s| *s as f64 / 1000.0))
+                            }
                         }
                     });
                     let visited = usize::from(made.is_some());
                     (made, visited)
                 }
+                FragmentKind::Smoothed { lookback } => {
+                    self.mixed_smoothed(progress, samples, lookback, notes)
+                }
                 FragmentKind::Window {
                     range,
+                    reach,
                     kernel,
                     mixed,
-                } => self.mixed_window(progress, samples, (range, kernel, mixed), notes),
+                } => {
+                    let function = (kernel, mixed);
+                    self.mixed_window(progress, samples, (range, reach), function, notes)
+                }
                 FragmentKind::Raw { .. } => return Ok(true),
             };
             progress.next_step += 1;
@@ -210,37 +227,100 @@ impl SeriesEvaluation<'_> {
         &self,
         progress: &mut SeriesProgress,
         samples: &MixedSamples,
-        (range, kernel, mixed): (i64, RangeKernel, MixedFunction),
+        (range, reach): (i64, Reach),
+        (kernel, mixed): (RangeKernel, MixedFunction),
         notes: &mut KernelNotes,
     ) -> (Option<Sample>, usize) {
         let k = progress.next_step;
         let eval_time = self.grid.at(k);
         let range_end = self.reference.time(eval_time);
         let range_start = range_end.saturating_sub(range);
-        progress.high = advance_past(&samples.timestamps, progress.high, range_end);
-        progress.low = advance_past(&samples.timestamps, progress.low, range_start);
+        let (from, to) = reach.widen(range_start, range_end);
+        progress.high = advance_past(&samples.timestamps, progress.high, to);
+        progress.low = advance_past(&samples.timestamps, progress.low, from);
         let window = progress.low..progress.high;
         if window.is_empty() {
             return (None, 0);
         }
         let at = |column: &Vec<f64>| column.get(k).copied().unwrap_or(f64::NAN);
         let scalars: Vec<f64> = self.scalars.iter().map(at).collect();
+        let metric = progress.row.labels.metric_name().unwrap_or_default();
         let visited = window.len();
         let window = MixedWindow {
             timestamps: &samples.timestamps[window.clone()],
-            samples: &samples.samples[window],
+            samples: &samples.samples[window.clone()],
             kernel,
             args: WindowArgs {
                 timestamps: &[],
                 values: &[],
+                starts: samples.starts.get(window).unwrap_or_default(),
                 eval_time,
+                metric,
                 range_start,
                 range_end,
                 scalars: &scalars,
             },
-            metric: progress.row.labels.metric_name().unwrap_or_default(),
         };
         (window.evaluate(mixed, notes), visited)
+    }
+}
+
+impl SeriesEvaluation<'_> {
+    /// The sample at a step between its neighbours; of one kind all samples within reach must be.
+    fn mixed_smoothed(
+        &self,
+        progress: &mut SeriesProgress,
+        samples: &MixedSamples,
+        lookback: i64,
+        notes: &mut KernelNotes,
+    ) -> (Option<Sample>, usize) {
+        let at = self.reference.time(self.grid.at(progress.next_step));
+        let (from, to) = (at.saturating_sub(lookback), at.saturating_add(lookback));
+        progress.high = advance_past(&samples.timestamps, progress.high, at);
+        progress.low = advance_past(&samples.timestamps, progress.low, from);
+        let end = advance_past(&samples.timestamps, progress.high, to);
+        let metric = progress.row.labels.metric_name().unwrap_or_default();
+        let near = samples.samples.get(progress.low..end).unwrap_or_default();
+        let is_float = |s: &Sample| matches!(s, Sample::Float(_));
+        let floats = near.iter().filter(|s| is_float(s)).count();
+        if floats > 0 && floats < near.len() {
+            let text = texts::mixed_floats_histograms(metric);
+            notes.remark(Severity::Warning, text);
+            return (None, near.len());
+        }
+        let point = |i: usize| Some((*samples.timestamps.get(i)?, samples.samples.get(i)?));
+        let Some((t, older)) = (progress.low < progress.high)
+            .then(|| point(progress.high - 1))
+            .flatten()
+        else {
+            return (None, 0);
+        };
+        let newer = point(progress.high).filter(|_| progress.high < end && t < at);
+        let made = match (older, newer) {
+            (Sample::Float(a), Some((u, Sample::Float(b)))) => {
+                Sample::Float(interpolate((t, *a), (u, *b), at))
+            }
+            (Sample::Histogram(a), Some((u, Sample::Histogram(b)))) => {
+                let is_gauge = |h: &FloatHistogram| h.counter_reset_hint == CounterResetHint::Gauge;
+                let counter = !(is_gauge(a) && is_gauge(b));
+                match interpolate_histograms((t, &**a), (u, &**b), at, counter, notes) {
+                    Ok(between) => Sample::Histogram(Arc::new(between)),
+                    Err(_) => {
+                        let text = texts::mixed_exponential_custom(metric);
+                        notes.remark(Severity::Warning, text);
+                        return (None, 2);
+                    }
+                }
+            }
+            // The hint tells of neighbours; where there is no newer one, the sample stands for none of its own time.
+            (Sample::Histogram(h), None) if t < at => {
+                let mut carried = FloatHistogram::clone(h);
+                carried.counter_reset_hint = CounterResetHint::Unknown;
+                Sample::Histogram(Arc::new(carried))
+            }
+            _ => older.clone(),
+        };
+        (Some(made), 2)
     }
 }
 

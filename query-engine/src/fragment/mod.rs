@@ -12,27 +12,65 @@ pub(crate) mod series;
 mod task;
 
 use crate::eval::value::{Grid, Row};
-use crate::kernels::{KernelNotes, MixedFunction, RangeKernel};
+use crate::kernels::{Edges, KernelNotes, MixedFunction, RangeKernel};
 use crate::plan::Reference;
 use fold::{FoldSpec, Partials};
 use mixed::RawSeries;
-use storage_engine::model::Matcher;
+use storage_engine::model::{Matcher, TimestampMs};
 use storage_engine::shard_api::{ReadNotes, TimeRange, TimeWindows};
 
 /// What a fragment computes from the samples of one series.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum FragmentKind {
-    /// The newest sample at each step, no older than `lookback`; its time in seconds instead of its value for `timestamps`.
-    Instant { lookback: i64, timestamps: bool },
+    /// Of the newest sample at each step, no older than `lookback`, what `pick` says.
+    Instant { lookback: i64, pick: Pick },
+    /// The value at each step on the line between its neighbours, neither further away than `lookback`.
+    Smoothed { lookback: i64 },
     /// A range function over the window of each step.
     Window {
         range: i64,
+        /// How much further than its window it looks.
+        reach: Reach,
         kernel: RangeKernel,
         /// The same function over native histograms.
         mixed: MixedFunction,
     },
     /// The samples of the only step's window.
-    Raw { range: i64 },
+    Raw {
+        range: i64,
+        reach: Reach,
+        edges: Option<Edges>,
+    },
+}
+
+/// How far a range looks beyond its edges, milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Reach {
+    pub(crate) before: i64,
+    pub(crate) after: i64,
+}
+
+impl Reach {
+    /// The window that is looked at, from its left edge (not inside) to its right one.
+    pub(crate) fn widen(self, start: TimestampMs, end: TimestampMs) -> (TimestampMs, TimestampMs) {
+        (
+            start.saturating_sub(self.before),
+            end.saturating_add(self.after),
+        )
+    }
+}
+
+/// What an instant selector wants of a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pick {
+    /// The sample.
+    Sample,
+    /// Its time, seconds.
+    Time,
+    /// Its time, seconds, of floats only: histograms come as they are.
+    FloatTime,
+    /// When its counting began, seconds; 0 when that is not known.
+    Start,
 }
 
 /// A selector and what to do with its samples.
@@ -42,6 +80,8 @@ pub(crate) struct FragmentSpec {
     pub(crate) reference: Reference,
     pub(crate) grid: Grid,
     pub(crate) kind: FragmentKind,
+    /// Read start timestamps too.
+    pub(crate) starts: bool,
     /// Of native histograms only counts and sums matter: resets are told by hints.
     pub(crate) histogram_stats: bool,
     /// Send groups in place of rows.
@@ -51,9 +91,12 @@ pub(crate) struct FragmentSpec {
 impl FragmentSpec {
     /// Times of the samples that can matter, both ends inclusive.
     pub(crate) fn time_range(&self) -> TimeRange {
-        let back = match self.kind {
-            FragmentKind::Instant { lookback, .. } => lookback,
-            FragmentKind::Window { range, .. } | FragmentKind::Raw { range } => range,
+        let (back, ahead) = match self.kind {
+            FragmentKind::Instant { lookback, .. } => (lookback, 0),
+            FragmentKind::Smoothed { lookback } => (lookback, lookback),
+            FragmentKind::Window { range, reach, .. } | FragmentKind::Raw { range, reach, .. } => {
+                (range.saturating_add(reach.before), reach.after)
+            }
         };
         TimeRange {
             // Windows are open on the left.
@@ -62,7 +105,7 @@ impl FragmentSpec {
                 .time(self.grid.start)
                 .saturating_sub(back)
                 .saturating_add(1),
-            max: self.reference.time(self.grid.last()),
+            max: self.reference.time(self.grid.last()).saturating_add(ahead),
         }
     }
 
@@ -87,31 +130,34 @@ impl FragmentSpec {
     pub(crate) fn is_same(&self, other: &FragmentSpec) -> bool {
         let same_kind = match (self.kind, other.kind) {
             (
-                FragmentKind::Instant {
-                    lookback,
-                    timestamps,
-                },
+                FragmentKind::Instant { lookback, pick },
                 FragmentKind::Instant {
                     lookback: l,
-                    timestamps: t,
+                    pick: p,
                 },
-            ) => lookback == l && timestamps == t,
+            ) => lookback == l && pick == p,
+            (FragmentKind::Smoothed { lookback }, FragmentKind::Smoothed { lookback: l }) => {
+                lookback == l
+            }
             // Two kernels may share an address only if they do the same.
             (
                 FragmentKind::Window {
                     range,
+                    reach,
                     kernel,
                     mixed,
                 },
                 FragmentKind::Window {
                     range: r,
+                    reach: e,
                     kernel: k,
                     mixed: m,
                 },
-            ) => range == r && mixed == m && std::ptr::fn_addr_eq(kernel, k),
+            ) => range == r && reach == e && mixed == m && std::ptr::fn_addr_eq(kernel, k),
             _ => false,
         };
         same_kind
+            && self.starts == other.starts
             && self.histogram_stats == other.histogram_stats
             && self.fold == other.fold
             && self.reference == other.reference

@@ -2,13 +2,13 @@
 //!
 //! Also used by the coordinator for subqueries, whose inner rows are series like any other.
 
-use super::FragmentKind;
+use super::{FragmentKind, Pick, Reach};
 use crate::eval::budget::Budget;
 use crate::eval::error::EvalError;
 use crate::eval::value::{Bits, Grid, Row};
-use crate::kernels::{KernelNotes, RangeKernel, WindowArgs};
+use crate::kernels::{KernelNotes, RangeKernel, WindowArgs, interpolate};
 use crate::plan::Reference;
-use storage_engine::model::{Labels, SampleColumns, is_stale_nan};
+use storage_engine::model::{Labels, SampleColumns, TimestampMs, is_stale_nan};
 
 /// How the rows of a fragment come out of samples.
 pub(crate) struct SeriesEvaluation<'a> {
@@ -78,18 +78,28 @@ impl SeriesEvaluation<'_> {
     pub(crate) fn advance(
         &self,
         progress: &mut SeriesProgress,
-        samples: &SampleColumns,
+        (samples, starts): (&SampleColumns, &[TimestampMs]),
         notes: &mut KernelNotes,
         work: &mut usize,
     ) -> Result<bool, EvalError> {
         match self.kind {
-            FragmentKind::Instant {
-                lookback,
-                timestamps,
-            } => self.instant(progress, samples, lookback, timestamps, work),
-            FragmentKind::Window { range, kernel, .. } => {
-                self.windows(progress, samples, range, kernel, notes, work)
+            FragmentKind::Instant { lookback, pick } => {
+                self.instant(progress, (samples, starts), lookback, pick, work)
             }
+            FragmentKind::Smoothed { lookback } => self.smoothed(progress, samples, lookback, work),
+            FragmentKind::Window {
+                range,
+                reach,
+                kernel,
+                ..
+            } => self.windows(
+                progress,
+                (samples, starts),
+                (range, reach),
+                kernel,
+                notes,
+                work,
+            ),
             FragmentKind::Raw { .. } => Ok(true),
         }
     }
@@ -97,9 +107,9 @@ impl SeriesEvaluation<'_> {
     fn instant(
         &self,
         progress: &mut SeriesProgress,
-        samples: &SampleColumns,
+        (samples, starts): (&SampleColumns, &[TimestampMs]),
         lookback: i64,
-        timestamps: bool,
+        pick: Pick,
         work: &mut usize,
     ) -> Result<bool, EvalError> {
         let before = progress.points;
@@ -115,7 +125,11 @@ impl SeriesEvaluation<'_> {
             if let Some(i) = progress.high.checked_sub(1) {
                 let (t, v) = (samples.timestamps[i], samples.values[i]);
                 if t > at.saturating_sub(lookback) && !is_stale_nan(v) {
-                    let v = if timestamps { t as f64 / 1000.0 } else { v };
+                    let v = match pick {
+                        Pick::Sample => v,
+                        Pick::Time | Pick::FloatTime => t as f64 / 1000.0,
+                        Pick::Start => starts.get(i).map_or(0.0, |s| *s as f64 / 1000.0),
+                    };
                     progress.row.put(k, v);
                     progress.points += 1;
                 }
@@ -128,11 +142,45 @@ impl SeriesEvaluation<'_> {
         Ok(progress.next_step == self.grid.count)
     }
 
-    fn windows(
+    fn smoothed(
         &self,
         progress: &mut SeriesProgress,
         samples: &SampleColumns,
-        range: i64,
+        lookback: i64,
+        work: &mut usize,
+    ) -> Result<bool, EvalError> {
+        let before = progress.points;
+        while progress.next_step < self.grid.count && *work > 0 {
+            let k = progress.next_step;
+            let at = self.reference.time(self.grid.at(k));
+            let advanced = advance_past(&samples.timestamps, progress.high, at);
+            *work = work.saturating_sub(1 + advanced - progress.high);
+            progress.high = advanced;
+            progress.next_step += 1;
+            let point = |i: usize| Some((*samples.timestamps.get(i)?, *samples.values.get(i)?));
+            let older = advanced.checked_sub(1).and_then(point);
+            let Some(older) = older.filter(|(t, _)| *t > at.saturating_sub(lookback)) else {
+                continue;
+            };
+            let newer = point(advanced).filter(|(t, _)| *t <= at.saturating_add(lookback));
+            let value = match newer {
+                Some(newer) if older.0 < at => interpolate(older, newer, at),
+                _ => older.1,
+            };
+            progress.row.put(k, value);
+            progress.points += 1;
+        }
+        let new = progress.points - before;
+        self.budget.take(new)?;
+        self.budget.visit(new);
+        Ok(progress.next_step == self.grid.count)
+    }
+
+    fn windows(
+        &self,
+        progress: &mut SeriesProgress,
+        (samples, starts): (&SampleColumns, &[TimestampMs]),
+        (range, reach): (i64, Reach),
         kernel: RangeKernel,
         notes: &mut KernelNotes,
         work: &mut usize,
@@ -140,6 +188,12 @@ impl SeriesEvaluation<'_> {
         let before = progress.points;
         let mut visited = 0;
         let mut scalars = vec![f64::NAN; self.scalars.len()];
+        // Only start timestamps have something to say of the metric.
+        let labels = progress.row.labels.clone();
+        let metric = match starts {
+            [] => "",
+            _ => labels.metric_name().unwrap_or_default(),
+        };
         while progress.next_step < self.grid.count {
             if *work == 0 {
                 break;
@@ -148,8 +202,9 @@ impl SeriesEvaluation<'_> {
             let eval_time = self.grid.at(k);
             let range_end = self.reference.time(eval_time);
             let range_start = range_end.saturating_sub(range);
-            progress.high = advance_past(&samples.timestamps, progress.high, range_end);
-            progress.low = advance_past(&samples.timestamps, progress.low, range_start);
+            let (from, to) = reach.widen(range_start, range_end);
+            progress.high = advance_past(&samples.timestamps, progress.high, to);
+            progress.low = advance_past(&samples.timestamps, progress.low, from);
             progress.next_step += 1;
             let window = progress.low..progress.high;
             *work = work.saturating_sub(window.len().max(1));
@@ -162,8 +217,10 @@ impl SeriesEvaluation<'_> {
             }
             let args = WindowArgs {
                 timestamps: &samples.timestamps[window.clone()],
-                values: &samples.values[window],
+                values: &samples.values[window.clone()],
+                starts: starts.get(window).unwrap_or_default(),
                 eval_time,
+                metric,
                 range_start,
                 range_end,
                 scalars: &scalars,
@@ -254,7 +311,12 @@ mod tests {
         let mut progress = SeriesProgress::new(Labels::empty(), grid.count);
         let mut notes = KernelNotes::default();
         while !evaluation
-            .advance(&mut progress, &samples, &mut notes, &mut work.clone())
+            .advance(
+                &mut progress,
+                (&samples, &[]),
+                &mut notes,
+                &mut work.clone(),
+            )
             .unwrap()
         {}
         let (row, _) = progress.finish();
@@ -265,7 +327,7 @@ mod tests {
     fn lookback_is_open_on_the_left_and_stale_markers_end_a_series() {
         let kind = FragmentKind::Instant {
             lookback: 10,
-            timestamps: false,
+            pick: Pick::Sample,
         };
         let grid = Grid {
             start: 0,
@@ -286,6 +348,7 @@ mod tests {
     fn windows_are_open_on_the_left() {
         let kind = FragmentKind::Window {
             range: 10,
+            reach: Reach::default(),
             kernel: count_kernel,
             mixed: crate::kernels::MixedFunction::Count,
         };

@@ -133,7 +133,7 @@ impl FragmentTask {
                         continue;
                     }
                     if let FragmentKind::Raw { .. } = spec.kind {
-                        let series = loaded.take(labels);
+                        let series = loaded.take(labels, spec);
                         budget.take(series.samples())?;
                         budget.visit(series.samples());
                         self.output.columns.push(series);
@@ -152,7 +152,7 @@ impl FragmentTask {
                 }
             };
             let notes = &mut self.output.notes;
-            let floats = &self.loaded.floats;
+            let floats = (&self.loaded.floats, self.loaded.starts.as_slice());
             let done = match &self.loaded.mixed {
                 Some(mixed) => evaluation.advance_mixed(&mut progress, mixed, notes, &mut left)?,
                 None => evaluation.advance(&mut progress, floats, notes, &mut left)?,

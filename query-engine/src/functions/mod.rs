@@ -118,6 +118,8 @@ pub fn call(call: &Call, args: Vec<Value>, ctx: &mut CallContext<'_>) -> Result<
             let rows = elementwise::with_scalars(name, &mut args)?;
             drop_names(rows, ctx.delayed_name_removal).map(Value::Vector)
         }
+        // What an expression yields has no start timestamps.
+        "start_timestamp" => Ok(Value::Vector(Vec::new())),
         "timestamp" => {
             let rows = times::timestamps(args.vector()?, ctx.grid);
             drop_names(rows, ctx.delayed_name_removal).map(Value::Vector)

@@ -65,6 +65,14 @@ pub fn not_a_gauge(metric_name: &str) -> String {
     format!("{WARNING}this native histogram metric is not a gauge: {name}")
 }
 
+/// Start timestamps that contradict each other.
+pub fn overlapping_starts(metric_name: &str) -> String {
+    let name = go_quote(metric_name.as_bytes());
+    format!(
+        "{WARNING}sample has start time that overlaps with previous sample timestamp for metric {name}"
+    )
+}
+
 /// Floats and histograms in one range, of which the function takes floats only.
 pub fn histogram_ignored_in_mixed_range(metric_name: &str) -> String {
     let name = go_quote(metric_name.as_bytes());

@@ -10,7 +10,13 @@ pub(super) fn changes(window: &WindowArgs<'_>, _: &mut KernelNotes) -> Option<f6
 }
 
 pub(super) fn resets(window: &WindowArgs<'_>, _: &mut KernelNotes) -> Option<f64> {
-    Some(count(window, |before, after| after < before))
+    if window.starts.is_empty() {
+        return Some(count(window, |before, after| after < before));
+    }
+    let pairs = window.values.windows(2).enumerate();
+    let resets = pairs
+        .filter(|(i, pair)| pair[1] < pair[0] || window.start_resets(window.timestamps, i + 1));
+    Some(resets.count() as f64)
 }
 
 #[inline]

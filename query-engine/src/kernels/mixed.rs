@@ -3,7 +3,7 @@
 //! Promise: a window of floats goes through the same kernels as ever; what a mix of both means, which hints and warnings follow, is
 //! Prometheus's. Not here: cutting the windows.
 
-use super::{KernelNotes, RangeKernel, WindowArgs, rate};
+use super::{Edges, KernelNotes, RangeKernel, WindowArgs, rate};
 use crate::eval::annotations::Severity;
 use crate::eval::value::Sample;
 use crate::functions::texts;
@@ -45,6 +45,19 @@ pub enum MixedFunction {
     FirstTime,
     /// `ts_of_last_over_time`.
     LastTime,
+    /// `rate`, `increase`, `delta` of a range with edges.
+    Extended {
+        /// Which.
+        edges: Edges,
+        /// Corrects counter resets.
+        counter: bool,
+        /// Divides by the window's length.
+        per_second: bool,
+    },
+    /// `changes` of an anchored range.
+    AnchoredChanges,
+    /// `resets` of an anchored range.
+    AnchoredResets,
     /// `changes`.
     Changes,
     /// `resets`.
@@ -79,6 +92,23 @@ impl MixedFunction {
             _ => MixedFunction::Floats,
         }
     }
+
+    /// The same over a range with edges.
+    pub fn with(self, edges: Edges) -> Self {
+        match self {
+            MixedFunction::Extrapolated {
+                counter,
+                per_second,
+            } => MixedFunction::Extended {
+                edges,
+                counter,
+                per_second,
+            },
+            MixedFunction::Changes => MixedFunction::AnchoredChanges,
+            MixedFunction::Resets => MixedFunction::AnchoredResets,
+            other => other,
+        }
+    }
 }
 
 /// One window with samples of both kinds; never empty.
@@ -90,10 +120,8 @@ pub struct MixedWindow<'a> {
     pub samples: &'a [Sample],
     /// The float function, and all of a window but its samples.
     pub kernel: RangeKernel,
-    /// Times and arguments; its columns are not looked at.
+    /// Times and arguments; its columns of times and values are not looked at.
     pub args: WindowArgs<'a>,
-    /// Name of the metric, for texts.
-    pub metric: &'a str,
 }
 
 fn float(value: f64) -> Option<Sample> {
@@ -120,20 +148,23 @@ impl MixedWindow<'_> {
             MixedFunction::FirstTime => float(*self.timestamps.first()? as f64 / 1000.0),
             MixedFunction::LastTime => float(*self.timestamps.last()? as f64 / 1000.0),
             MixedFunction::Changes => float(self.count_pairs(differs)),
-            MixedFunction::Resets => float(self.count_pairs(falls)),
+            MixedFunction::Resets => float(self.resets()),
             MixedFunction::LastStep { rate } => self.last_step(rate, notes),
             MixedFunction::Floats => {
                 if mixed {
-                    let text = texts::histogram_ignored_in_mixed_range(self.metric);
+                    let text = texts::histogram_ignored_in_mixed_range(self.args.metric);
                     notes.remark(Severity::Info, text);
                     return self.floats(notes).map(Sample::Float);
                 }
                 None
             }
-            MixedFunction::Extrapolated { .. } | MixedFunction::Sum | MixedFunction::Mean
+            MixedFunction::Extrapolated { .. }
+            | MixedFunction::Extended { .. }
+            | MixedFunction::Sum
+            | MixedFunction::Mean
                 if mixed =>
             {
-                let text = texts::mixed_floats_histograms(self.metric);
+                let text = texts::mixed_floats_histograms(self.args.metric);
                 notes.remark(Severity::Warning, text);
                 None
             }
@@ -141,6 +172,16 @@ impl MixedWindow<'_> {
                 counter,
                 per_second,
             } => self.extrapolated(&histograms, counter, per_second, notes),
+            MixedFunction::Extended {
+                edges,
+                counter,
+                per_second,
+            } => {
+                let moved = self.extended(&histograms, edges, (counter, per_second), notes);
+                moved.and_then(made)
+            }
+            MixedFunction::AnchoredChanges => self.anchored_pairs(differs).and_then(float),
+            MixedFunction::AnchoredResets => self.anchored_pairs(falls).and_then(float),
             MixedFunction::Sum => self.summed(&histograms, notes),
             MixedFunction::Mean => self.averaged(&histograms, notes),
         }
@@ -148,27 +189,38 @@ impl MixedWindow<'_> {
 
     fn floats(&self, notes: &mut KernelNotes) -> Option<f64> {
         let (mut timestamps, mut values) = (Vec::new(), Vec::new());
-        for (t, sample) in self.timestamps.iter().zip(self.samples) {
+        let mut starts = Vec::new();
+        for (i, (t, sample)) in self.timestamps.iter().zip(self.samples).enumerate() {
             if let Sample::Float(v) = sample {
                 timestamps.push(*t);
                 values.push(*v);
+                starts.extend(self.args.starts.get(i));
             }
         }
         let args = WindowArgs {
             timestamps: &timestamps,
             values: &values,
+            starts: &starts,
             ..self.args
         };
         (self.kernel)(&args, notes)
     }
 
-    fn count_pairs(&self, f: fn(&Sample, &Sample) -> bool) -> f64 {
+    pub(super) fn count_pairs(&self, f: fn(&Sample, &Sample) -> bool) -> f64 {
         let pairs = self.samples.iter().zip(self.samples.iter().skip(1));
         pairs.filter(|(before, after)| f(before, after)).count() as f64
     }
 
+    fn resets(&self) -> f64 {
+        let pairs = self.samples.windows(2).enumerate();
+        let resets = pairs.filter(|(i, pair)| {
+            falls(&pair[0], &pair[1]) || self.args.start_resets(self.timestamps, i + 1)
+        });
+        resets.count() as f64
+    }
+
     fn incompatible(&self, notes: &mut KernelNotes) -> Option<Sample> {
-        let text = texts::mixed_exponential_custom(self.metric);
+        let text = texts::mixed_exponential_custom(self.args.metric);
         notes.remark(Severity::Warning, text);
         None
     }
@@ -176,9 +228,9 @@ impl MixedWindow<'_> {
     fn note_hint(&self, counter: bool, wrong: bool, notes: &mut KernelNotes) {
         if wrong {
             let text = if counter {
-                texts::not_a_counter(self.metric)
+                texts::not_a_counter(self.args.metric)
             } else {
-                texts::not_a_gauge(self.metric)
+                texts::not_a_gauge(self.args.metric)
             };
             notes.remark(Severity::Warning, text);
         }
@@ -227,14 +279,16 @@ impl MixedWindow<'_> {
             (Sample::Histogram(before), Sample::Histogram(after)) => (before, after),
             (Sample::Float(_), Sample::Float(_)) => return self.floats(notes).map(Sample::Float),
             _ => {
-                let text = texts::mixed_floats_histograms(self.metric);
+                let text = texts::mixed_floats_histograms(self.args.metric);
                 notes.remark(Severity::Warning, text);
                 return None;
             }
         };
         let gauges = [before, after].map(|h| h.counter_reset_hint == CounterResetHint::Gauge);
         self.note_hint(rate, gauges.contains(&rate), notes);
-        let mut result = if rate && detect_reset(after, before) {
+        let last = self.timestamps.len() - 1;
+        let is_reset = detect_reset(after, before) || self.args.start_resets(self.timestamps, last);
+        let mut result = if rate && is_reset {
             FloatHistogram::clone(after)
         } else {
             let mut difference = HistogramSum::new(after);
@@ -262,16 +316,26 @@ impl MixedWindow<'_> {
         per_second: bool,
         notes: &mut KernelNotes,
     ) -> Option<Sample> {
-        let &[first, second, ..] = all else {
-            return None;
+        let (&first, &last) = (all.first()?, all.last()?);
+        let zero_at = match counter {
+            true => self.args.zero_at(self.timestamps),
+            false => None,
         };
-        let &last = all.last()?;
+        if all.len() < 2 && zero_at.is_none() {
+            return None;
+        }
+        let second = all.get(1).copied().unwrap_or(first);
+        if counter {
+            self.args
+                .note_overlaps(self.timestamps, self.args.metric, notes);
+        }
         let is_gauge = |h: &FloatHistogram| h.counter_reset_hint == CounterResetHint::Gauge;
         if counter {
             self.note_hint(true, is_gauge(first) || is_gauge(last), notes);
         }
         // A first sample before a reset takes part in nothing, not even in deciding the layout.
-        let nothing = (counter && detect_reset(second, first)).then(|| FloatHistogram {
+        let starts_anew = counter && all.len() > 1 && detect_reset(second, first);
+        let nothing = starts_anew.then(|| FloatHistogram {
             counter_reset_hint: CounterResetHint::Unknown,
             schema: second.schema,
             zero_threshold: 0.0,
@@ -310,8 +374,8 @@ impl MixedWindow<'_> {
             Err(_) => return self.incompatible(notes),
         }
         if counter {
-            for h in all.iter().skip(1) {
-                if detect_reset(h, before) {
+            for (i, h) in all.iter().enumerate().skip(1) {
+                if detect_reset(h, before) || self.args.start_resets(self.timestamps, i) {
                     match moved.add(before) {
                         Ok(m) if m.bounds_reconciled => {
                             notes.remark(Severity::Info, texts::bounds_reconciled("addition"));
@@ -322,6 +386,9 @@ impl MixedWindow<'_> {
                 }
                 before = h;
             }
+            if zero_at.is_some() && moved.add(first).is_err() {
+                return self.incompatible(notes);
+            }
         } else {
             self.note_hint(false, !is_gauge(first) || !is_gauge(last), notes);
         }
@@ -330,7 +397,8 @@ impl MixedWindow<'_> {
         compact(&mut result);
         let start = (counter && result.count > 0.0 && first.count >= 0.0)
             .then_some(first.count / result.count);
-        let factor = rate::extrapolation(&self.args, self.timestamps, start, per_second)?;
+        let times = self.timestamps;
+        let factor = rate::extrapolation(&self.args, times, start, zero_at, per_second)?;
         scale(&mut result, factor);
         made(result)
     }

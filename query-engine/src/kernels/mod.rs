@@ -5,14 +5,18 @@
 //! Not here: cutting the windows, stale markers (already removed), names and labels, rendering of annotations.
 
 mod change;
+mod extended;
 mod extent;
 mod mixed;
 mod order;
 mod rate;
 mod spread;
+mod starts;
 mod sums;
 mod trend;
 
+pub use extended::Edges;
+pub(crate) use extended::{interpolate, interpolate_histograms, with_edges};
 pub use mixed::{MixedFunction, MixedWindow};
 pub use sums::{CompensatedSum, RunningMean};
 
@@ -24,12 +28,16 @@ use storage_engine::model::TimestampMs;
 /// One window of one series at one step. Never empty: a window without samples has no result and no call.
 #[derive(Debug, Clone, Copy)]
 pub struct WindowArgs<'a> {
-    /// Sample times, ascending, all in `(range_start, range_end]`.
+    /// Sample times, ascending, all in `(range_start, range_end]`, but for kernels of [`Edges`].
     pub timestamps: &'a [TimestampMs],
     /// The samples; stale markers are removed.
     pub values: &'a [f64],
+    /// When the counting began that each sample is the result of (0: not known); empty where that does not matter.
+    pub starts: &'a [TimestampMs],
     /// The step's evaluation time (offset not applied).
     pub eval_time: TimestampMs,
+    /// Name of the metric, for texts.
+    pub metric: &'a str,
     /// Left edge of the window, exclusive, offset applied.
     pub range_start: TimestampMs,
     /// Right edge of the window, inclusive, offset applied.

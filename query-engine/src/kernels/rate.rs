@@ -12,20 +12,23 @@ enum Kind {
     Delta,
 }
 
-pub(super) fn rate(window: &WindowArgs<'_>, _: &mut KernelNotes) -> Option<f64> {
-    extrapolated(window, Kind::Rate)
+pub(super) fn rate(window: &WindowArgs<'_>, notes: &mut KernelNotes) -> Option<f64> {
+    extrapolated(window, Kind::Rate, notes)
 }
 
-pub(super) fn increase(window: &WindowArgs<'_>, _: &mut KernelNotes) -> Option<f64> {
-    extrapolated(window, Kind::Increase)
+pub(super) fn increase(window: &WindowArgs<'_>, notes: &mut KernelNotes) -> Option<f64> {
+    extrapolated(window, Kind::Increase, notes)
 }
 
-pub(super) fn delta(window: &WindowArgs<'_>, _: &mut KernelNotes) -> Option<f64> {
-    extrapolated(window, Kind::Delta)
+pub(super) fn delta(window: &WindowArgs<'_>, notes: &mut KernelNotes) -> Option<f64> {
+    extrapolated(window, Kind::Delta, notes)
 }
 
 #[inline]
-fn extrapolated(window: &WindowArgs<'_>, kind: Kind) -> Option<f64> {
+fn extrapolated(window: &WindowArgs<'_>, kind: Kind, notes: &mut KernelNotes) -> Option<f64> {
+    if !window.starts.is_empty() && kind != Kind::Delta {
+        return counted(window, kind == Kind::Rate, notes);
+    }
     let (values, times) = (window.values, window.timestamps);
     let (&first, &last) = (values.first()?, values.last()?);
     let (&first_time, &last_time) = (times.first()?, times.last()?);
@@ -65,24 +68,58 @@ fn extrapolated(window: &WindowArgs<'_>, kind: Kind) -> Option<f64> {
     Some(moved * factor)
 }
 
+/// `rate` and `increase` of samples with start timestamps.
+#[cold]
+fn counted(window: &WindowArgs<'_>, per_second: bool, notes: &mut KernelNotes) -> Option<f64> {
+    let (values, times) = (window.values, window.timestamps);
+    let (&first, &last) = (values.first()?, values.last()?);
+    window.note_overlaps(times, window.metric, notes);
+    let zero_at = window.zero_at(times);
+    if values.len() < 2 && zero_at.is_none() {
+        return None;
+    }
+    let mut moved = last - first;
+    for (i, pair) in values.windows(2).enumerate() {
+        if let &[before, after] = pair
+            && (after < before || window.start_resets(times, i + 1))
+        {
+            moved += before;
+        }
+    }
+    if zero_at.is_some() {
+        moved += first;
+    }
+    let share = (moved > 0.0 && first >= 0.0).then_some(first / moved);
+    let factor = extrapolation(window, times, share, zero_at, per_second)?;
+    Some(moved * factor)
+}
+
 /// By how much a change between the first and the last of `times` grows when it is stretched to the window's edges. `first_share` is the
-/// first sample of a counter as a share of the change: the counter is not stretched to below zero.
+/// first sample of a counter as a share of the change: the counter is not stretched to below zero. Where it is known to have been at zero
+/// inside the window (`zero_at`), the change reaches back to that time and no further.
 pub(super) fn extrapolation(
     window: &WindowArgs<'_>,
     times: &[i64],
     first_share: Option<f64>,
+    zero_at: Option<i64>,
     per_second: bool,
 ) -> Option<f64> {
     let (&first_time, &last_time) = (times.first()?, times.last()?);
     let mut to_start = (first_time - window.range_start) as f64 / 1000.0;
     let mut to_end = (window.range_end - last_time) as f64 / 1000.0;
-    let sampled = (last_time - first_time) as f64 / 1000.0;
-    let interval = sampled / (times.len() - 1) as f64;
+    let mut sampled = (last_time - first_time) as f64 / 1000.0;
+    let interval = match times.len() {
+        1 => 0.0,
+        samples => sampled / (samples - 1) as f64,
+    };
     let threshold = interval * 1.1;
-    if to_start >= threshold {
+    if let Some(zero_at) = zero_at {
+        to_start = 0.0;
+        sampled = (last_time - zero_at) as f64 / 1000.0;
+    } else if to_start >= threshold {
         to_start = interval / 2.0;
     }
-    if let Some(share) = first_share {
+    if let Some(share) = first_share.filter(|_| zero_at.is_none()) {
         let to_zero = sampled * share;
         if to_zero < to_start {
             to_start = to_zero;
@@ -120,7 +157,8 @@ fn last_step(window: &WindowArgs<'_>, counter: bool) -> Option<(f64, i64)> {
     if interval == 0 {
         return None;
     }
-    let moved = if counter && after < before {
+    let last = window.timestamps.len() - 1;
+    let moved = if counter && (after < before || window.start_resets(window.timestamps, last)) {
         after
     } else {
         after - before

@@ -39,8 +39,10 @@ impl Window {
         let mut notes = KernelNotes::default();
         let args = WindowArgs {
             timestamps: &timestamps,
+            starts: &[],
             values: &values,
             eval_time: self.end,
+            metric: "",
             range_start: self.start,
             range_end: self.end,
             scalars: &self.scalars,

@@ -22,8 +22,10 @@ pub(crate) fn assign(nodes: &mut [Node<'_>], context: &PlanContext) {
         }
         let node = &mut nodes[i];
         node.inputs = inputs;
-        if let Op::Fragment { spec, .. } = &mut node.op {
-            spec.grid = grid;
+        match &mut node.op {
+            Op::Fragment { spec, .. } => spec.grid = grid,
+            Op::Info { info } => info.set_grid(grid),
+            _ => {}
         }
     }
 }

@@ -7,11 +7,12 @@ use super::{
     Folded, Node, Op, PlanContext, PlanError, Reference, SubqueryWindow, duration, is_subquery,
 };
 use crate::eval::arithmetic::is_set_operator;
+use crate::eval::info::InfoSpec;
 use crate::eval::value::Grid;
 use crate::fragment::fold::{FoldSpec, is_foldable};
-use crate::fragment::{FragmentKind, FragmentSpec};
+use crate::fragment::{FragmentKind, FragmentSpec, Pick, Reach};
 use crate::functions::absent_labels;
-use crate::kernels::{MixedFunction, keeps_name, range_kernel};
+use crate::kernels::{Edges, MixedFunction, keeps_name, range_kernel};
 use crate::parse::ast::{
     AggregateExpr, AtModifier, BinaryExpr, BinaryOp, Call, DurationExpr, Expr, MatchCardinality,
     MatrixSelector, SubqueryExpr, ValueType, VectorMatching, VectorSelector,
@@ -130,15 +131,23 @@ impl<'a> Lowering<'a, '_> {
                 lowered
             }
             Expr::Vector(v) => {
-                let kind = FragmentKind::Instant {
-                    lookback: self.context.lookback_delta,
-                    timestamps: false,
+                let lookback = self.context.lookback_delta;
+                let kind = match edges_of(v) {
+                    Some(Edges::Smoothed) => FragmentKind::Smoothed { lookback },
+                    // The edge of an instant is its sample.
+                    Some(Edges::Anchored) | None => FragmentKind::Instant {
+                        lookback,
+                        pick: Pick::Sample,
+                    },
                 };
                 self.selector(v, kind, ValueType::Vector)
             }
             Expr::Matrix(m) => {
+                let edges = edges_of(&m.selector);
                 let kind = FragmentKind::Raw {
                     range: self.range(m)?,
+                    reach: self.reach(edges),
+                    edges,
                 };
                 let lowered = self.selector(&m.selector, kind, ValueType::Matrix)?;
                 Ok(Lowered {
@@ -276,7 +285,8 @@ impl<'a> Lowering<'a, '_> {
             return false;
         };
         let plain = match spec.kind {
-            FragmentKind::Instant { timestamps, .. } => !timestamps && call.is_none(),
+            FragmentKind::Instant { pick, .. } => pick == Pick::Sample && call.is_none(),
+            FragmentKind::Smoothed { .. } => call.is_none(),
             FragmentKind::Window { .. } => call.is_some(),
             FragmentKind::Raw { .. } => false,
         };
@@ -302,10 +312,15 @@ impl<'a> Lowering<'a, '_> {
     fn call(&mut self, call: &'a Call) -> Result<Lowered, PlanError> {
         let name = call.func.name;
         let value_type = call.func.return_type;
-        if name == "timestamp"
-            && let Some(Expr::Vector(selector)) = call.args.first().map(Expr::bare)
-        {
-            return self.sample_timestamps(selector);
+        if let Some(Expr::Vector(selector)) = call.args.first().map(Expr::bare) {
+            match name {
+                "timestamp" => return self.of_samples(selector, Pick::Time),
+                "start_timestamp" => return self.of_samples(selector, Pick::Start),
+                _ => {}
+            }
+        }
+        if name == "info" {
+            return self.info(call);
         }
         let time_dependent = TIME_DEPENDENT.contains(&name);
         let ranged = call.args.iter().map(Expr::bare).position(is_range);
@@ -353,6 +368,86 @@ impl<'a> Lowering<'a, '_> {
         })
     }
 
+    /// `info(v, {matchers})`: the info series are looked at when the first selector of the argument is.
+    fn info(&mut self, call: &'a Call) -> Result<Lowered, PlanError> {
+        let Some(base) = call.args.first() else {
+            return Err(PlanError::NoRange);
+        };
+        let reference = self.first_reference(base)?;
+        let kind = FragmentKind::Instant {
+            lookback: self.context.lookback_delta,
+            pick: Pick::FloatTime,
+        };
+        let spec = FragmentSpec {
+            matchers: Vec::new(),
+            reference,
+            grid: self.context.grid,
+            kind,
+            starts: false,
+            histogram_stats: false,
+            fold: None,
+        };
+        let matchers = match call.args.get(1).map(Expr::bare) {
+            Some(Expr::Vector(selector)) => selector.matchers.as_slice(),
+            _ => &[],
+        };
+        let info = InfoSpec::new(matchers, spec);
+        let base = self.expr(base)?;
+        let invariant = base.invariant && reference.at.is_some();
+        let input = match invariant {
+            true => base.node,
+            false => self.settled(base),
+        };
+        Ok(Lowered {
+            node: self.push(Op::Info { info }, vec![input], ValueType::Vector),
+            value_type: ValueType::Vector,
+            invariant,
+            repeat: invariant,
+        })
+    }
+
+    /// Where the first selector of `expr` looks, in the order written, seen from the steps of `expr` itself.
+    fn first_reference(&self, expr: &Expr) -> Result<Reference, PlanError> {
+        const HERE: Reference = Reference {
+            offset: 0,
+            at: None,
+        };
+        let inside = |outer: Reference, own: Reference| match own.at {
+            Some(_) => own,
+            None => Reference {
+                offset: outer.offset.saturating_add(own.offset),
+                at: outer.at,
+            },
+        };
+        let mut open = vec![(expr, HERE)];
+        while let Some((expr, outer)) = open.pop() {
+            let selector: &VectorSelector = match expr {
+                Expr::Vector(selector) => selector,
+                Expr::Matrix(matrix) => &matrix.selector,
+                Expr::Subquery(s) => {
+                    let offset_expr = s.original_offset_expr.as_deref();
+                    let own = self.reference(s.original_offset, offset_expr, s.at)?;
+                    open.push((&s.expr, inside(outer, own)));
+                    continue;
+                }
+                Expr::Aggregate(e) => {
+                    open.extend(e.param.as_ref().map(|p| (p, outer)));
+                    open.push((&e.expr, outer));
+                    continue;
+                }
+                other => {
+                    let children = other.children().into_iter().rev();
+                    open.extend(children.map(|child| (child, outer)));
+                    continue;
+                }
+            };
+            let offset_expr = selector.original_offset_expr.as_deref();
+            let own = self.reference(selector.original_offset, offset_expr, selector.at)?;
+            return Ok(inside(outer, own));
+        }
+        Ok(HERE)
+    }
+
     fn range_call(
         &mut self,
         call: &'a Call,
@@ -361,19 +456,32 @@ impl<'a> Lowering<'a, '_> {
     ) -> Result<usize, PlanError> {
         // As in Prometheus, parentheses around an argument are not part of it.
         let notes = call.args.first().map_or(call.span, |a| a.bare().span());
-        let Some(kernel) = range_kernel(call.func.name) else {
+        let name = call.func.name;
+        let Some(mut kernel) = range_kernel(name) else {
             // The evaluator answers with the name of the function it does not know.
             return Ok(self.push(Op::Call { call }, inputs, call.func.return_type));
         };
-        let mixed = MixedFunction::of(call.func.name);
+        let mut mixed = MixedFunction::of(name);
         let rows = match source {
             RangeSource::Selector(selector, range) => {
+                let edges = edges_of(selector);
+                if let Some(edges) = edges {
+                    let function = name;
+                    kernel = edges
+                        .kernel(name)
+                        .ok_or(PlanError::Edges { edges, function })?;
+                    mixed = mixed.with(edges);
+                }
                 let kind = FragmentKind::Window {
                     range,
+                    reach: self.reach(edges),
                     kernel,
                     mixed,
                 };
-                let spec = self.spec(selector, kind)?;
+                let mut spec = self.spec(selector, kind)?;
+                spec.starts = self.context.use_start_timestamps
+                    && edges.is_none()
+                    && matches!(name, "rate" | "increase" | "irate" | "resets");
                 let op = Op::Fragment {
                     spec,
                     notes,
@@ -402,13 +510,20 @@ impl<'a> Lowering<'a, '_> {
         Ok(self.push(op, vec![rows], ValueType::Vector))
     }
 
-    /// `timestamp(selector)`: the times of the samples themselves. Everything else has the step's time.
-    fn sample_timestamps(&mut self, selector: &'a VectorSelector) -> Result<Lowered, PlanError> {
+    /// `timestamp(selector)` and `start_timestamp(selector)`: times of the samples themselves. Everything else has the step's time.
+    fn of_samples(
+        &mut self,
+        selector: &'a VectorSelector,
+        pick: Pick,
+    ) -> Result<Lowered, PlanError> {
         let kind = FragmentKind::Instant {
             lookback: self.context.lookback_delta,
-            timestamps: true,
+            pick,
         };
         let rows = self.selector(selector, kind, ValueType::Vector)?;
+        if let Some(Op::Fragment { spec, .. }) = self.nodes.last_mut().map(|n| &mut n.op) {
+            spec.starts = pick == Pick::Start;
+        }
         Ok(Lowered {
             node: self.push(Op::DropNames, vec![rows.node], ValueType::Vector),
             value_type: ValueType::Vector,
@@ -443,9 +558,6 @@ impl<'a> Lowering<'a, '_> {
         selector: &VectorSelector,
         kind: FragmentKind,
     ) -> Result<FragmentSpec, PlanError> {
-        if selector.anchored || selector.smoothed {
-            return Err(PlanError::ExtendedRange);
-        }
         Ok(FragmentSpec {
             matchers: selector.matchers.clone(),
             reference: self.reference(
@@ -458,6 +570,7 @@ impl<'a> Lowering<'a, '_> {
                 ..self.context.grid
             },
             kind,
+            starts: false,
             histogram_stats: self.histogram_stats,
             fold: None,
         })
@@ -477,6 +590,22 @@ impl<'a> Lowering<'a, '_> {
                 AtModifier::End => self.context.end,
             }),
         })
+    }
+
+    /// Edges look for samples as far as an instant selector.
+    fn reach(&self, edges: Option<Edges>) -> Reach {
+        let lookback = self.context.lookback_delta;
+        match edges {
+            None => Reach::default(),
+            Some(Edges::Anchored) => Reach {
+                before: lookback,
+                after: 0,
+            },
+            Some(Edges::Smoothed) => Reach {
+                before: lookback,
+                after: lookback,
+            },
+        }
     }
 
     fn range(&self, m: &MatrixSelector) -> Result<i64, PlanError> {
@@ -511,6 +640,14 @@ impl<'a> Lowering<'a, '_> {
 enum RangeSource<'a> {
     Selector(&'a VectorSelector, i64),
     Subquery(usize, SubqueryWindow),
+}
+
+fn edges_of(selector: &VectorSelector) -> Option<Edges> {
+    if selector.anchored {
+        Some(Edges::Anchored)
+    } else {
+        selector.smoothed.then_some(Edges::Smoothed)
+    }
 }
 
 fn is_range(expr: &Expr) -> bool {

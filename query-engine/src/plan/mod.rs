@@ -9,9 +9,10 @@ mod lower;
 
 pub(crate) use duration::DurationError;
 
+use crate::eval::info::InfoSpec;
 use crate::eval::value::Grid;
 use crate::fragment::FragmentSpec;
-use crate::kernels::{MixedFunction, RangeKernel};
+use crate::kernels::{Edges, MixedFunction, RangeKernel};
 use crate::parse::ast::{
     AggregateExpr, BinaryOp, Call, Expr, Span, SubqueryExpr, ValueType, VectorMatching,
 };
@@ -23,9 +24,12 @@ pub(crate) enum PlanError {
     /// A duration expression without a usable value.
     #[error("{0}")]
     Duration(#[from] DurationError),
-    /// `anchored` or `smoothed`, which only parse.
-    #[error("the modifiers anchored and smoothed are not supported")]
-    ExtendedRange,
+    /// `anchored` or `smoothed` with a function that has no use for it.
+    #[error("{} modifier can only be used with: {} - not with {function}", .edges.word(), .edges.functions())]
+    Edges {
+        edges: Edges,
+        function: &'static str,
+    },
     /// A range function over something that has no range; the type checker lets none through.
     #[error("expected a range vector")]
     NoRange,
@@ -46,6 +50,8 @@ pub(crate) struct PlanContext {
     pub(crate) default_subquery_step: i64,
     /// Names go at the end of the evaluation.
     pub(crate) delayed_name_removal: bool,
+    /// Start timestamps tell of counter resets.
+    pub(crate) use_start_timestamps: bool,
 }
 
 /// Where a selector or subquery looks: `at` or the step's time, minus `offset`.
@@ -122,6 +128,8 @@ pub(crate) enum Op<'a> {
     },
     /// An aggregation; inputs are the vector and, if there is one, the parameter.
     Aggregate { expr: &'a AggregateExpr },
+    /// `info()`; input is the vector that gets labels.
+    Info { info: InfoSpec },
     /// A function over values.
     Call { call: &'a Call },
 }

@@ -13,6 +13,8 @@ pub struct LoadedSeries {
     pub floats: SampleColumns,
     /// Native histograms.
     pub histograms: Vec<(TimestampMs, Arc<FloatHistogram>)>,
+    /// Start timestamps as runs: from this sample time on, samples carry this start timestamp (0: none), until the next run.
+    pub starts: Vec<(TimestampMs, TimestampMs)>,
 }
 
 /// The value of one query as the API would give it.
@@ -46,6 +48,10 @@ pub struct HostError(pub String);
 
 /// An engine and a store that starts empty.
 pub trait TestHost {
+    /// Does it keep start timestamps?
+    fn keeps_starts(&self) -> bool {
+        false
+    }
     /// Forgets all samples.
     fn clear(&mut self) -> Result<(), HostError>;
     /// Adds samples in one commit; each series at most once.

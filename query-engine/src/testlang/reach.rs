@@ -1,7 +1,7 @@
 //! Which cases need something that this engine does not have yet.
 //!
-//! Promise: a case is set aside only for a stated reason: it reads series that have start timestamps, or uses a function or modifier that
-//! is not there. Everything else must pass.
+//! Promise: a case is set aside only for a stated reason: it reads start timestamps, and the host's storage does not keep them. Everything
+//! else must pass.
 
 use crate::parse::ast::{Expr, VectorSelector};
 use storage_engine::model::Labels;
@@ -33,7 +33,14 @@ impl Incomplete {
 }
 
 /// Why the case cannot be covered, if so.
-pub(super) fn not_covered(expr: &Expr, incomplete: &Incomplete) -> Option<&'static str> {
+pub(super) fn not_covered(
+    expr: &Expr,
+    incomplete: &Incomplete,
+    keeps_starts: bool,
+) -> Option<&'static str> {
+    if keeps_starts {
+        return None;
+    }
     let mut reason = None;
     visit(expr, &mut |e| {
         if reason.is_none() {
@@ -45,19 +52,11 @@ pub(super) fn not_covered(expr: &Expr, incomplete: &Incomplete) -> Option<&'stat
 
 fn node_reason(expr: &Expr, incomplete: &Incomplete) -> Option<&'static str> {
     match expr {
-        Expr::Vector(selector) => selector_reason(selector, incomplete),
-        Expr::Matrix(matrix) => selector_reason(&matrix.selector, incomplete),
-        Expr::Call(call) if call.func.name == "info" => Some("info()"),
+        Expr::Vector(selector) => incomplete.hit(selector),
+        Expr::Matrix(matrix) => incomplete.hit(&matrix.selector),
         Expr::Call(call) if call.func.name == "start_timestamp" => Some("start timestamps"),
         _ => None,
     }
-}
-
-fn selector_reason(selector: &VectorSelector, incomplete: &Incomplete) -> Option<&'static str> {
-    if selector.anchored || selector.smoothed {
-        return Some("anchored or smoothed selector");
-    }
-    incomplete.hit(selector)
 }
 
 /// Calls `f` for every expression of the tree, parents first.

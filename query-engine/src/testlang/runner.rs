@@ -92,7 +92,7 @@ pub fn run_script(
             Command::Eval(case) => {
                 let outcome = match (grammar.parse)(&case.expr) {
                     Err(e) => CaseOutcome::Failed(format!("does not parse: {e}")),
-                    Ok(expr) => match not_covered(&expr, &incomplete) {
+                    Ok(expr) => match not_covered(&expr, &incomplete, host.keeps_starts()) {
                         Some(reason) => CaseOutcome::NotCovered(reason),
                         None => match run_case(case, expr, host, grammar) {
                             Ok(()) => CaseOutcome::Passed,
@@ -119,17 +119,23 @@ fn load(
     let mut all = Vec::with_capacity(block.series.len());
     let mut classic = ClassicSeries::default();
     for series in &block.series {
-        if series.has_start_times {
+        if !series.start_times.is_empty() && !host.keeps_starts() {
             incomplete.add(series.labels.clone(), "reads start timestamps");
         }
         let mut floats = SampleColumns::default();
         let mut histograms = Vec::new();
+        let mut starts: Vec<(TimestampMs, TimestampMs)> = Vec::new();
         for (i, point) in series.points.iter().enumerate() {
             let t = block.step * i as i64;
             match point {
                 Point::Float(v) => floats.push(t, *v),
                 Point::Histogram(literal) => histograms.push((t, literal.histogram.clone())),
-                Point::Omitted => {}
+                Point::Omitted => continue,
+            }
+            let distance = series.start_times.get(i).copied().flatten();
+            let start = distance.map_or(0, |distance| t + distance);
+            if starts.last().map_or(0, |(_, before)| *before) != start {
+                starts.push((t, start));
             }
         }
         if block.with_nhcb {
@@ -140,6 +146,7 @@ fn load(
                 labels: series.labels.clone(),
                 floats,
                 histograms,
+                starts,
             });
         }
     }
@@ -149,6 +156,7 @@ fn load(
             labels,
             floats: SampleColumns::default(),
             histograms,
+            starts: Vec::new(),
         });
     }
     host.append(all)

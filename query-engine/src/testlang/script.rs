@@ -51,7 +51,8 @@ pub struct LoadBlock {
 pub(super) struct LoadSeries {
     pub(super) labels: Labels,
     pub(super) points: Vec<Point>,
-    pub(super) has_start_times: bool,
+    /// Of each point how far its start timestamp is from its time, milliseconds; empty when nothing is said of them.
+    pub(super) start_times: Vec<Option<i64>>,
 }
 
 /// When a case is evaluated.
@@ -174,16 +175,16 @@ impl<'a> Block<'a> {
             series: Vec::new(),
         };
         let mut last = self.at;
-        let mut pending: Option<(usize, Labels, usize)> = None;
-        let mut default_start_times = false;
+        let mut pending: Option<(usize, Labels, Vec<Option<i64>>)> = None;
+        let mut default_start_times = Vec::new();
         for (number, line) in self.body() {
             last = number;
             let (head, items) = first_word(line);
             if let Some(metric) = head.strip_suffix("@st") {
-                let count = parse_start_times(items)
+                let start_times = parse_start_times(items)
                     .map_err(|reason| self.error_at(number, format!("invalid @st: {reason}")))?;
                 if metric.is_empty() {
-                    default_start_times = true;
+                    default_start_times = start_times;
                     continue;
                 }
                 if let Some((line, ..)) = pending {
@@ -191,28 +192,32 @@ impl<'a> Block<'a> {
                 }
                 let series = parse_series_line(&format!("{metric} _"))
                     .map_err(|reason| self.error_at(number, reason))?;
-                pending = Some((number, series.labels, count));
+                pending = Some((number, series.labels, start_times));
                 continue;
             }
             let series = parse_series_line(line).map_err(|reason| self.error_at(number, reason))?;
-            if let Some((line, labels, count)) = &pending {
+            if let Some((line, labels, start_times)) = &pending {
                 if *labels != series.labels {
                     let reason = "@st metric does not match the following sample line metric";
                     return Err(self.error_at(*line, reason));
                 }
-                if *count != series.points.len() {
+                let count = start_times.len();
+                if count != series.points.len() {
                     let have = series.points.len();
                     let reason = format!("@st line has {count} values but sample line has {have}");
                     return Err(self.error_at(*line, reason));
                 }
             }
-            let has_start_times = pending.take().is_some() || default_start_times;
+            let start_times = match pending.take() {
+                Some((_, _, start_times)) => start_times,
+                None => default_start_times.clone(),
+            };
             // The same metric twice in one load: the last wins.
             block.series.retain(|s| s.labels != series.labels);
             block.series.push(LoadSeries {
                 labels: series.labels,
                 points: series.points,
-                has_start_times,
+                start_times,
             });
         }
         match pending {

@@ -217,17 +217,16 @@ fn unsigned_number(text: &str) -> Option<(f64, &str)> {
     Some((number.replace('_', "").parse().ok()?, rest))
 }
 
-/// Counts the points of an `@st` line.
-pub(super) fn parse_start_times(items: &str) -> Result<usize, String> {
-    let mut count = 0;
+/// Reads an `@st` line: of each point how far its start timestamp is from its time, milliseconds; `None` for none.
+pub(super) fn parse_start_times(items: &str) -> Result<Vec<Option<i64>>, String> {
+    let mut all = Vec::new();
     for item in items.split_whitespace() {
-        let one = start_time_count(item).ok_or_else(|| format!("invalid item {item:?}"))?;
-        count += one as usize;
+        start_times(item, &mut all).ok_or_else(|| format!("invalid item {item:?}"))?;
     }
-    Ok(count)
+    Ok(all)
 }
 
-fn start_time_count(item: &str) -> Option<u64> {
+fn start_times(item: &str, all: &mut Vec<Option<i64>>) -> Option<()> {
     let (body, count) = match item.split_once('x') {
         Some((body, digits)) => {
             let count: u64 = digits.parse().ok().filter(|n| *n <= REPEAT_MAX)?;
@@ -236,8 +235,14 @@ fn start_time_count(item: &str) -> Option<u64> {
         None => (item, None),
     };
     match body {
-        "_" => return Some(count.unwrap_or(1)),
-        "*" => return Some(count.map_or(1, |n| n + 1)),
+        "_" => {
+            all.extend((0..count.unwrap_or(1)).map(|_| None));
+            return Some(());
+        }
+        "*" => {
+            all.extend((0..count.map_or(1, |n| n + 1)).map(|_| None));
+            return Some(());
+        }
         _ => {}
     }
     let step_at = body
@@ -248,12 +253,19 @@ fn start_time_count(item: &str) -> Option<u64> {
         Some((at, _)) => body.split_at(at),
         None => (body, ""),
     };
-    signed_duration_ms(base)?;
-    if !step.is_empty() {
-        signed_duration_ms(step)?;
-        count?;
+    let mut distance = signed_duration_ms(base)?;
+    let step = match step {
+        "" => 0,
+        step => {
+            count?;
+            signed_duration_ms(step)?
+        }
+    };
+    for _ in 0..count.map_or(1, |n| n + 1) {
+        all.push(Some(distance));
+        distance += step;
     }
-    Some(count.map_or(1, |n| n + 1))
+    Some(())
 }
 
 #[cfg(test)]
@@ -327,8 +339,22 @@ mod tests {
     }
 
     #[test]
-    fn start_times_are_counted() {
-        assert_eq!(parse_start_times("-1m _x2 0s+1mx3 *"), Ok(1 + 2 + 4 + 1));
+    fn start_times_repeat_and_step() {
+        let some = |ms| Some(ms);
+        assert_eq!(
+            parse_start_times("-1m _x2 0s+1mx2 1ms-1sx1 *"),
+            Ok(vec![
+                some(-60_000),
+                None,
+                None,
+                some(0),
+                some(60_000),
+                some(120_000),
+                some(1),
+                some(-999),
+                None
+            ])
+        );
         assert!(parse_start_times("5").is_err());
     }
 }

@@ -3,6 +3,7 @@
 use super::TestStore;
 use ferula_query_engine::local::LocalShards;
 use ferula_query_engine::testlang::{HostError, LoadedSeries};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use storage_engine::block::{Block, BlockId, BlockOptions, BlockWriter, block_order};
@@ -31,6 +32,8 @@ pub(crate) struct BlockStore {
     count: usize,
     /// All that was loaded, in heads.
     loaded: LocalShards,
+    /// Start timestamps of the loaded samples, as runs.
+    starts: HashMap<Labels, Vec<(TimestampMs, TimestampMs)>>,
     sealed: LocalShards,
 }
 
@@ -39,6 +42,7 @@ impl BlockStore {
         BlockStore {
             count,
             loaded: LocalShards::new(count),
+            starts: HashMap::new(),
             sealed: LocalShards::new(count),
         }
     }
@@ -47,6 +51,10 @@ impl BlockStore {
 impl TestStore for BlockStore {
     fn shards(&self) -> &dyn ShardRunner {
         &self.sealed
+    }
+
+    fn keeps_starts(&self) -> bool {
+        true
     }
 
     async fn clear(&mut self) -> Result<(), HostError> {
@@ -58,11 +66,16 @@ impl TestStore for BlockStore {
         let appended = self
             .loaded
             .append_mixed(&series.labels, &series.floats, &series.histograms);
+        if !series.starts.is_empty() {
+            let runs = self.starts.entry(series.labels.clone()).or_default();
+            runs.extend(series.starts);
+        }
         appended.map_err(|e| HostError(e.to_string()))
     }
 
     fn loaded(&mut self) -> Result<(), HostError> {
         self.sealed = LocalShards::new(self.count);
+        let starts = &self.starts;
         for shard in 0..self.count {
             let series = self.loaded.with_shard(shard, |shard| {
                 let reader = shard.reader();
@@ -71,7 +84,9 @@ impl TestStore for BlockStore {
                     let (mut labels, mut samples) = (Vec::new(), SeriesSamples::default());
                     reader.put_canonical(slot, &mut labels);
                     reader.read_head(slot, ALL, &mut samples);
-                    (Labels::from_canonical(&labels).unwrap(), samples)
+                    let labels = Labels::from_canonical(&labels).unwrap();
+                    samples.starts = starts.get(&labels).cloned().unwrap_or_default();
+                    (labels, samples)
                 });
                 series.collect::<Vec<_>>()
             });
@@ -95,10 +110,13 @@ impl BlockStore {
             return Ok(());
         };
         let place = |part: usize| times.get(times.len() * part / 3).copied().unwrap_or(newest);
-        let (middle, head_from) = (place(1), place(2));
+        // The head of these shards keeps no start timestamps, and they are not told apart where blocks overlap.
+        let starts = series.iter().any(|(_, s)| !s.starts.is_empty());
+        let head_from = if starts { newest + 1 } else { place(2) };
+        let middle = place(1);
         let home = |t: TimestampMs, position: usize| match position % 4 {
             _ if t >= head_from => Home::Head,
-            3 => Home::Late,
+            3 if !starts => Home::Late,
             _ => Home::Block(usize::from(t >= middle)),
         };
         let mut blocks = Vec::new();

@@ -33,6 +33,10 @@ pub(crate) trait TestStore {
     fn shards(&self) -> &dyn ShardRunner;
     async fn clear(&mut self) -> Result<(), HostError>;
     async fn append(&mut self, series: LoadedSeries) -> Result<(), HostError>;
+    /// Does it keep start timestamps?
+    fn keeps_starts(&self) -> bool {
+        false
+    }
     /// All of a load has been appended.
     fn loaded(&mut self) -> Result<(), HostError> {
         Ok(())
@@ -69,6 +73,7 @@ impl TestStore for LocalStore {
             labels,
             floats,
             histograms,
+            ..
         } = series;
         let appended = self.shards.append_mixed(&labels, &floats, &histograms);
         appended.map_err(|e| HostError(e.to_string()))
@@ -149,6 +154,7 @@ impl<S: TestStore> EngineHost<S> {
             max_samples: 10_000,
             default_subquery_step_ms: 60_000,
             delayed_name_removal: true,
+            use_start_timestamps: true,
             parser: parser_options(),
             ..EngineOptions::default()
         });
@@ -206,6 +212,10 @@ fn answer(output: QueryOutput) -> Answer {
 }
 
 impl<S: TestStore> TestHost for EngineHost<S> {
+    fn keeps_starts(&self) -> bool {
+        self.store.keeps_starts()
+    }
+
     fn clear(&mut self) -> Result<(), HostError> {
         self.runtime.block_on(self.store.clear())
     }

@@ -20,7 +20,7 @@ pub(crate) use drive::PublishedStats;
 pub(crate) use keeper_shell::{pause, start_keeper_thread};
 pub(crate) use mailbox::{LogRequest, Mail, Mailbox, Refused};
 pub use probe::{RingUnavailable, probe_ring};
-pub(crate) use thread::{ShardStart, ShardThread, StartState, replay_shard};
+pub(crate) use thread::{ShardStart, ShardThread, StartState, open_shard_blocks, replay_shard};
 pub(crate) use watchdog::Watchdog;
 
 /// Where the answer to an append comes out.

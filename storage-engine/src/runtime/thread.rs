@@ -123,7 +123,7 @@ impl RestoreTarget for IntoShard<'_> {
 }
 
 /// Gives an empty shard the blocks of its directory, before its log is read: what they hold is not replayed.
-pub(super) fn open_shard_blocks(
+pub(crate) fn open_shard_blocks(
     disk: &dyn Disk,
     place: &WalPlace,
     shard: &mut Shard,
@@ -201,6 +201,7 @@ pub(crate) fn replay_shard(
             "exemplars of series that are gone"
         );
     }
+    progress.samples_unknown.store(unknown, Ordering::Relaxed);
     if unknown > 0 {
         tracing::error!(
             shard = wal.place.shard,

@@ -78,6 +78,8 @@ pub struct ReplayProgress {
     pub checkpoint_series_lost: AtomicU64,
     /// Pages of sealed chunks that are damaged, wholly or in part.
     pub pages_damaged: AtomicU64,
+    /// Samples whose series' definition is lost.
+    pub samples_unknown: AtomicU64,
 }
 
 /// Records that are gone although they had been durable.

@@ -9,11 +9,15 @@ use ferula_storage_engine::shard_api::{
     AppendBatch, AppendMode, HistogramSample, ReadNotes, SampleSeries, ShardRunner, ShardTask,
     TaskState, TimeRange,
 };
+use ferula_storage_engine::store::offline::OfflineStore;
 use ferula_storage_engine::store::{OpenError, RuntimeChoice, Store, StoreOptions};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
+
+#[path = "block_life/offline.rs"]
+mod offline;
 
 const ALL: TimeRange = TimeRange {
     min: i64::MIN,
@@ -228,12 +232,20 @@ fn heads_become_blocks_and_restarts_change_nothing() {
         stats.compactions_triggered > 20 && stats.head_truncations > 20,
         "{stats:?}"
     );
+    let busy = OfflineStore::open(dir.path(), &mut |_, _| ());
+    assert!(matches!(busy, Err(OpenError::Lock(_))), "it is in use");
+    let one = OfflineStore::open_block(dir.path(), blocks[0].id).unwrap();
+    let selected = one.select(&[Vec::new()], ALL, &mut ReadNotes::default());
+    assert_eq!(selected.labels().count(), blocks[0].series as usize);
     drop(store);
+    offline::check(dir.path(), &model, "before a restart");
     for restart in 0..3 {
         let store = open(dir.path());
         check(&store, &model, &format!("restart {restart}"));
         fill(&store, &mut model, 150 + 30 * restart..180 + 30 * restart);
         wait(store.shutdown());
+        drop(store);
+        offline::check(dir.path(), &model, &format!("after restart {restart}"));
     }
     assert!(open(dir.path()).quarantined().is_empty());
 }
@@ -286,7 +298,9 @@ fn late_samples_find_their_place() {
         .map(|s| s.keys().filter(|t| *t % 1000 != 0).count())
         .sum();
     assert!(late > 300, "{late}");
+    append_late(&store, &mut model, 150);
     drop(store);
+    offline::check(dir.path(), &model, "late ones in the head too");
     let store = open(dir.path());
     check(&store, &model, "after a restart");
     maintain(&store);
@@ -321,6 +335,7 @@ fn deletions_hold_through_everything() {
     check(&store, &model, "histograms");
     assert!(store.block_states().iter().any(|b| b.tombstones > 0));
     drop(store);
+    offline::check(dir.path(), &model, "deleted in blocks and head");
     let store = open(dir.path());
     check(&store, &model, "after a restart");
     // The series may come back with newer samples.
@@ -349,6 +364,7 @@ fn a_snapshot_is_a_data_directory() {
     wait(store.delete_series(vec![equals("__name__", "up")], ALL)).unwrap();
     wait(store.clean_tombstones()).unwrap();
     drop(store);
+    offline::check(&whole, &at_snapshot, "the snapshot offline");
     let copy = open(&whole);
     check(&copy, &at_snapshot, "the snapshot");
     let mut continued = at_snapshot.clone();
@@ -441,6 +457,11 @@ fn a_damaged_block_is_put_aside_and_the_rest_answers() {
     std::fs::write(&path, bytes).unwrap();
     // Left from crashes: they go.
     std::fs::write(blocks.join("left.tmp"), b"half").unwrap();
+    let (found, damage) = offline::read(dir.path());
+    assert!(damage[0].contains(&victim.id.to_string()), "{damage:?}");
+    let count = |model: &Model| model.values().map(BTreeMap::len).sum::<usize>() as u64;
+    let lost = victim.float_samples + victim.histogram_samples;
+    assert_eq!(count(&found), count(&model) - lost);
     for restart in 0..2 {
         let store = open(dir.path());
         assert_eq!(store.quarantined().len(), 1, "restart {restart}");

@@ -77,17 +77,16 @@ impl PrometheusDirectory {
         })?;
         let has = |wanted: &str| names.iter().any(|name| name == wanted);
         let lock = match has("lock") {
-            true => {
-                Some(DirLock::acquire(dir).map_err(|_| DirectoryError::Locked { path: path() })?)
-            }
+            true => DirLock::share(dir).map_err(|cause| match cause.kind() {
+                io::ErrorKind::WouldBlock => DirectoryError::Locked { path: path() },
+                _ => DirectoryError::Io {
+                    path: dir.join("lock").display().to_string(),
+                    cause,
+                },
+            })?,
             false => None,
         };
-        let mut dirs: Vec<PathBuf> = Vec::new();
-        if has(META_FILE) {
-            dirs.push(dir.to_owned());
-        }
-        let blocks = names.iter().filter(|name| name.parse::<BlockId>().is_ok());
-        dirs.extend(blocks.map(|name| dir.join(name)));
+        let dirs = block_dirs(dir, &names);
         if dirs.is_empty() && !has("wal") {
             return Err(DirectoryError::Nothing { path: path() });
         }
@@ -102,6 +101,19 @@ impl PrometheusDirectory {
             blocks,
             _lock: lock,
         })
+    }
+
+    /// Only the blocks of the directory, oldest first; a Prometheus may be running on it, as with `promtool`. `damage` is told what is left out.
+    pub fn read_blocks(
+        disk: &dyn Disk,
+        dir: &Path,
+        damage: &mut dyn FnMut(String),
+    ) -> Result<Vec<PrometheusBlock>, DirectoryError> {
+        let names = disk.list(dir).map_err(|cause| DirectoryError::Io {
+            path: dir.display().to_string(),
+            cause,
+        })?;
+        Ok(open_blocks(disk, &block_dirs(dir, &names), damage))
     }
 
     /// The blocks, oldest first.
@@ -186,6 +198,17 @@ impl PrometheusDirectory {
         order(out);
         clip(range, out);
     }
+}
+
+/// The directories of blocks: `dir` itself if it is one, and those in it.
+fn block_dirs(dir: &Path, names: &[String]) -> Vec<PathBuf> {
+    let mut dirs = Vec::new();
+    if names.iter().any(|name| name == META_FILE) {
+        dirs.push(dir.to_owned());
+    }
+    let blocks = names.iter().filter(|name| name.parse::<BlockId>().is_ok());
+    dirs.extend(blocks.map(|name| dir.join(name)));
+    dirs
 }
 
 fn open_blocks(

@@ -8,7 +8,7 @@ use super::meta::PrometheusMeta;
 use super::order::order;
 use crate::block::BlockId;
 use crate::io::Disk;
-use crate::model::{Labels, Matcher, SeriesSamples, TimestampMs};
+use crate::model::{Labels, Matcher, SeriesSamples};
 use crate::shard_api::{ReadNotes, TimeRange};
 use crate::store::offline::OfflineStore;
 use std::collections::BTreeSet;
@@ -58,30 +58,42 @@ pub fn export(
     if wish.block_range_ms <= 0 {
         return Err(ExportError::BlockRange);
     }
-    for range in windows(&store.covered(), wish.range, wish.block_range_ms) {
+    let may_have = |range| store.may_have(range);
+    for range in windows(&may_have, wish.range, wish.block_range_ms) {
         export_range(store, disk, out, wish, range, new_id, progress)?;
     }
     Ok(())
 }
 
-/// The parts of `wanted` that lie between neighbouring multiples of `width` and may have samples, ascending.
-fn windows(covered: &[TimeRange], wanted: TimeRange, width: i64) -> Vec<TimeRange> {
-    let mut starts: BTreeSet<TimestampMs> = BTreeSet::new();
-    for range in covered {
-        let (min, max) = (range.min.max(wanted.min), range.max.min(wanted.max));
-        let mut number = min.div_euclid(width);
-        while min <= max && number <= max.div_euclid(width) {
-            starts.insert(number);
-            number += 1;
-        }
+/// The parts of `wanted` that lie between neighbouring multiples of `width` and may have samples, ascending. Found by halving, so that years
+/// without a sample cost nothing.
+fn windows(may_have: &dyn Fn(TimeRange) -> bool, wanted: TimeRange, width: i64) -> Vec<TimeRange> {
+    let mut found = Vec::new();
+    if wanted.min > wanted.max {
+        return found;
     }
-    let window = |number: i64| TimeRange {
-        min: number.saturating_mul(width).max(wanted.min),
-        max: (number.saturating_mul(width))
-            .saturating_add(width - 1)
-            .min(wanted.max),
-    };
-    starts.into_iter().map(window).collect()
+    // First and last number of windows to look at; the later half lies deeper.
+    let mut halves = vec![(wanted.min.div_euclid(width), wanted.max.div_euclid(width))];
+    while let Some((first, last)) = halves.pop() {
+        let range = TimeRange {
+            min: first.saturating_mul(width).max(wanted.min),
+            max: last
+                .saturating_mul(width)
+                .saturating_add(width - 1)
+                .min(wanted.max),
+        };
+        if !may_have(range) {
+            continue;
+        }
+        if first == last {
+            found.push(range);
+            continue;
+        }
+        let middle = first.midpoint(last).min(last - 1);
+        halves.push((middle + 1, last));
+        halves.push((first, middle));
+    }
+    found
 }
 
 fn symbols<'l>(all: impl Iterator<Item = &'l Labels>) -> Vec<String> {
@@ -132,17 +144,21 @@ mod tests {
         let range = |min, max| TimeRange { min, max };
         let all = range(i64::MIN, i64::MAX);
         let covered = [range(-5, 12), range(10, 11), range(95, 99)];
+        let may_have = |asked: TimeRange| {
+            let mut covered = covered.iter();
+            covered.any(|c| c.min <= asked.max && c.max >= asked.min)
+        };
         let windows_of = |wanted| -> Vec<(i64, i64)> {
-            let windows = windows(&covered, wanted, 10);
+            let windows = windows(&may_have, wanted, 10);
             windows.into_iter().map(|w| (w.min, w.max)).collect()
         };
         assert_eq!(windows_of(all), [(-10, -1), (0, 9), (10, 19), (90, 99)]);
         assert_eq!(windows_of(range(3, 95)), [(3, 9), (10, 19), (90, 95)]);
         assert_eq!(windows_of(range(20, 89)), []);
-        assert_eq!(
-            windows(&[all], range(i64::MAX - 3, i64::MAX), 10).len(),
-            1,
-            "the end of time"
-        );
+        assert_eq!(windows_of(range(99, 3)), []);
+        let ends_of_time = |asked: TimeRange| asked.contains(i64::MIN) || asked.contains(i64::MAX);
+        let ends = windows(&ends_of_time, all, 10);
+        assert_eq!(ends.len(), 2);
+        assert_eq!((ends[0].min, ends[1].max), (i64::MIN, i64::MAX));
     }
 }

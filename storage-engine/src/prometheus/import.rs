@@ -316,7 +316,9 @@ fn write_source(
         )?);
         done += all.len();
     }
-    Ok(Some(written))
+    // Shards without a series of the source have no block of it, now or before.
+    let was_there = missing.contains(&false);
+    Ok((!written.is_empty() || !was_there).then_some(written))
 }
 
 type Report<'r> = dyn FnMut(usize, &mut dyn FnMut(ImportProgress)) + 'r;

@@ -1,32 +1,53 @@
 //! A data directory that no server runs on, to be read by tools.
 //!
-//! Promise: what a server would answer from after a start is there, and nothing in the directory changes: repairs are made in memory only. A
-//! directory in use is refused. Memory is that of a server with the same head.
+//! Promise: what a server would answer from after a start is there (blocks with their deletions, the newest sound checkpoint, the log behind
+//! it), and nothing in the directory changes, so that it may be on a read-only file system: repairs are made in memory only. A directory in
+//! use is refused; several tools may read one at once. What is damaged is said. Memory is that of a server with the same head.
 //! Not here: changing a directory (`prometheus::import`), formats (`prometheus`, the gateway's `tsdb` command).
 
 use super::manifest::Manifest;
 use super::{OpenError, shard_dir, shard_of};
+use crate::block::{Block, BlockError, BlockId};
 use crate::io::{DirLock, Disk, ReadOnlyDisk, random_bytes};
+use crate::maintenance::{BLOCKS, Shelf, open_blocks};
 use crate::model::{Labels, Matcher, SeriesSamples, ShardId};
-use crate::runtime::replay_shard;
+use crate::runtime::{open_shard_blocks, replay_shard};
 use crate::shard::{Selection, Shard, ShardConfig};
 use crate::shard_api::{ReadNotes, TimeRange};
-use crate::wal::{AckMode, ReplayProgress, WalOptions, WalPlace};
-use std::collections::BTreeMap;
+use crate::wal::{AckMode, ReplayProgress, Replayed, WalOptions, WalPlace};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
-
-/// Name of the lock in a data directory.
-const LOCK_FILE: &str = "lock";
-/// Where the blocks of a shard are.
-const BLOCKS_DIR: &str = "blocks";
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A store that is read and not served.
 pub struct OfflineStore {
     shards: Vec<Shard>,
     dir: PathBuf,
-    records_lost: u64,
+    damage: Vec<String>,
     _lock: Option<DirLock>,
+}
+
+fn new_shard(index: usize, hash_seed: u64) -> Shard {
+    Shard::new(ShardConfig {
+        shard: ShardId(index as u32),
+        hash_seed,
+        ..ShardConfig::default()
+    })
+}
+
+fn hash_seed(dir: &Path) -> Result<u64, OpenError> {
+    let bytes = random_bytes().map_err(io_error("seed", dir))?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError + use<> {
+    let path = path.display().to_string();
+    move |cause| OpenError::Io {
+        operation,
+        path,
+        cause: cause.to_string(),
+    }
 }
 
 impl OfflineStore {
@@ -40,33 +61,18 @@ impl OfflineStore {
         dir: &Path,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<OfflineStore, OpenError> {
-        let io_error = |operation: &'static str| {
-            let path = dir.display().to_string();
-            move |cause: std::io::Error| OpenError::Io {
-                operation,
-                path,
-                cause: cause.to_string(),
-            }
-        };
         // A snapshot has no lock, and gets none: it may lie where nothing can be written.
-        let lock = match dir.join(LOCK_FILE).exists() {
-            true => Some(DirLock::acquire(dir).map_err(|e| OpenError::Lock(e.to_string()))?),
-            false => None,
-        };
+        let lock = DirLock::share(dir).map_err(|e| OpenError::Lock(e.to_string()))?;
         let manifest = Manifest::load(&ReadOnlyDisk, dir)?;
-        let hash_seed = u64::from_le_bytes(random_bytes().map_err(io_error("seed"))?);
+        let hash_seed = hash_seed(dir)?;
         let mut store = OfflineStore {
             shards: Vec::new(),
             dir: dir.to_owned(),
-            records_lost: 0,
+            damage: Vec::new(),
             _lock: lock,
         };
         for index in 0..manifest.shard_count {
-            let mut shard = Shard::new(ShardConfig {
-                shard: ShardId(index as u32),
-                hash_seed,
-                ..ShardConfig::default()
-            });
+            let mut shard = new_shard(index, hash_seed);
             let wal = WalOptions {
                 place: WalPlace {
                     dir: shard_dir(dir, index).join("wal"),
@@ -76,14 +82,91 @@ impl OfflineStore {
                 segment_bytes: crate::limits::WAL_SEGMENT_BYTES,
                 ack: AckMode::Durable,
             };
-            let replay = ReplayProgress::default();
-            replay_shard(&ReadOnlyDisk, &wal, &mut shard, &replay)
-                .map_err(|error| OpenError::Replay(format!("shard {index}: {error}")))?;
-            store.records_lost += replay.records_lost.load(Ordering::Relaxed);
+            let failed = |error: io::Error| OpenError::Replay(format!("shard {index}: {error}"));
+            open_shard_blocks(&ReadOnlyDisk, &wal.place, &mut shard, &Shelf::default())
+                .map_err(failed)?;
+            let known = ReplayProgress::default();
+            let replayed = replay_shard(&ReadOnlyDisk, &wal, &mut shard, &known).map_err(failed)?;
+            store.note_damage(index, &shard, &known, &replayed);
             store.shards.push(shard);
             progress(index + 1, manifest.shard_count);
         }
         Ok(store)
+    }
+
+    /// Only the samples of one block, without what is deleted of it. Needs no lock: a block does not change.
+    pub fn open_block(dir: &Path, id: BlockId) -> Result<OfflineStore, OpenError> {
+        let manifest = Manifest::load(&ReadOnlyDisk, dir)?;
+        for index in 0..manifest.shard_count {
+            let blocks = blocks_dir(dir, index);
+            let opened = open_blocks(&ReadOnlyDisk, &blocks, index as u32)
+                .map_err(|error| OpenError::Replay(format!("shard {index}: {error}")))?;
+            let damage = opened.quarantined.into_iter().filter(|q| q.id == id);
+            let damage: Vec<String> = damage.map(|quarantined| quarantined.text).collect();
+            let is_wanted = |stored: &&crate::shard::StoredBlock| stored.block.meta().id == id;
+            if let Some(stored) = opened.blocks.iter().find(is_wanted) {
+                let mut shard = new_shard(index, hash_seed(dir)?);
+                shard.change_blocks(vec![stored.clone()], &[], None);
+                return Ok(OfflineStore {
+                    shards: vec![shard],
+                    dir: dir.to_owned(),
+                    damage,
+                    _lock: None,
+                });
+            }
+            if let Some(text) = damage.into_iter().next() {
+                return Err(OpenError::Replay(text));
+            }
+        }
+        Err(OpenError::Options(format!("block {id} not found")))
+    }
+
+    /// Notes what a start would log and count.
+    fn note_damage(
+        &mut self,
+        index: usize,
+        shard: &Shard,
+        known: &ReplayProgress,
+        replayed: &Replayed,
+    ) {
+        let blocks = shard.quarantined().iter().map(|q| q.text.clone());
+        self.damage.extend(blocks);
+        for hole in &replayed.damage {
+            self.damage.push(format!(
+                "records {} to {} of the log of shard {index} are lost, before offset {} of segment {}",
+                hole.lsn_first, hole.lsn_last, hole.offset, hole.sequence
+            ));
+        }
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        for (count, what) in [
+            (replayed.unreadable_bytes, "bytes of the log cannot be read"),
+            (
+                read(&known.segments_set_aside),
+                "segments of the log hold no record of this store",
+            ),
+            (
+                read(&known.samples_unknown),
+                "samples of the log belong to series whose definition is lost",
+            ),
+            (read(&known.checkpoints_damaged), "checkpoints are damaged"),
+            (
+                read(&known.checkpoint_series_lost),
+                "series are lost with a checkpoint",
+            ),
+            (
+                read(&known.pages_damaged),
+                "pages of sealed chunks are damaged",
+            ),
+        ] {
+            if count > 0 {
+                self.damage.push(format!("shard {index}: {count} {what}"));
+            }
+        }
+    }
+
+    /// What was found damaged when it was opened, in words. Damage in pages shows when they are read.
+    pub fn damage(&self) -> &[String] {
+        &self.damage
     }
 
     /// The directory.
@@ -96,10 +179,15 @@ impl OfflineStore {
         self.shards.len()
     }
 
-    /// Ranges of time in which there may be samples.
-    pub fn covered(&self) -> Vec<TimeRange> {
-        let ranges = self.shards.iter().filter_map(|s| s.reader().time_range());
-        ranges.map(|(min, max)| TimeRange { min, max }).collect()
+    /// May there be samples in `range`?
+    pub fn may_have(&self, range: TimeRange) -> bool {
+        self.shards.iter().any(|shard| {
+            let overlaps = |meta: &crate::block::BlockMeta| {
+                meta.min_time <= range.max && meta.max_time >= range.min
+            };
+            let in_blocks = shard.blocks().iter().any(|b| overlaps(b.block.meta()));
+            in_blocks || !shard.reader().head_slots(range).is_empty()
+        })
     }
 
     /// Series that pass one of the sets of matchers and may have samples in `range`, ascending by labels. What cannot be looked at is noted.
@@ -132,11 +220,6 @@ impl OfflineStore {
             selections,
             series: series.into_iter().collect(),
         }
-    }
-
-    /// Log records that are damaged and lost, over all shards.
-    pub fn log_records_lost(&self) -> u64 {
-        self.records_lost
     }
 }
 
@@ -197,11 +280,7 @@ impl OfflineTarget {
             );
             return Err(OpenError::Options(text));
         }
-        disk.create_dir_all(dir).map_err(|cause| OpenError::Io {
-            operation: "create",
-            path: dir.display().to_string(),
-            cause: cause.to_string(),
-        })?;
+        disk.create_dir_all(dir).map_err(io_error("create", dir))?;
         let lock = DirLock::acquire(dir).map_err(|error| OpenError::Lock(error.to_string()))?;
         let manifest = Manifest::load_or_create(disk, dir, shard_count)?;
         Ok(OfflineTarget {
@@ -223,27 +302,53 @@ impl OfflineTarget {
 
     /// Where the blocks of a shard are.
     pub fn blocks_dir(&self, shard: usize) -> PathBuf {
-        shard_dir(&self.dir, shard).join(BLOCKS_DIR)
+        blocks_dir(&self.dir, shard)
     }
 }
 
-/// Files of the blocks of a data directory, with the shard of each, in order of their names. Needs no lock: a block does not change, it only goes.
-pub fn block_files(dir: &Path) -> Result<Vec<(usize, PathBuf)>, OpenError> {
+fn blocks_dir(dir: &Path, shard: usize) -> PathBuf {
+    shard_dir(dir, shard).join(BLOCKS)
+}
+
+/// A block of a data directory as its file says, deletions not applied.
+pub struct OfflineBlock {
+    /// The shard in whose directory it lies.
+    pub shard: usize,
+    /// The block.
+    pub block: Block,
+}
+
+/// The blocks that a start would open, by shard and name; `damage` is told of those that cannot be opened. Needs no lock: a block does not
+/// change, it only goes, and one that has gone in the meantime is left out.
+pub fn offline_blocks(
+    dir: &Path,
+    damage: &mut dyn FnMut(String),
+) -> Result<Vec<OfflineBlock>, OpenError> {
     let manifest = Manifest::load(&ReadOnlyDisk, dir)?;
-    let mut files = Vec::new();
-    for index in 0..manifest.shard_count {
-        let blocks = shard_dir(dir, index).join(BLOCKS_DIR);
-        let names = ReadOnlyDisk.list(&blocks).map_err(|cause| OpenError::Io {
-            operation: "list",
-            path: blocks.display().to_string(),
-            cause: cause.to_string(),
-        })?;
-        let mut names: Vec<String> = names
-            .into_iter()
-            .filter(|n| n.ends_with(".block"))
-            .collect();
+    let mut found = Vec::new();
+    for shard in 0..manifest.shard_count {
+        let blocks = blocks_dir(dir, shard);
+        let mut names = ReadOnlyDisk
+            .list(&blocks)
+            .map_err(io_error("list", &blocks))?;
         names.sort_unstable();
-        files.extend(names.into_iter().map(|name| (index, blocks.join(name))));
+        for name in names {
+            let path = blocks.join(&name);
+            if name.ends_with(".damaged") {
+                damage(format!("block file {} was put aside", path.display()));
+            }
+            if !name.ends_with(".block") {
+                continue;
+            }
+            match Block::open(&ReadOnlyDisk, &path) {
+                Ok(block) => found.push(OfflineBlock { shard, block }),
+                Err(BlockError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => damage(error.to_string()),
+            }
+        }
     }
-    Ok(files)
+    let parents = found.iter().flat_map(|b| b.block.meta().parents.clone());
+    let parents: BTreeSet<BlockId> = parents.collect();
+    found.retain(|b| !parents.contains(&b.block.meta().id));
+    Ok(found)
 }

@@ -14,4 +14,5 @@ pub mod query_slots;
 pub mod self_metrics;
 pub mod services;
 pub mod start;
+pub mod tsdb_command;
 pub mod worker;

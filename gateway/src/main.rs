@@ -6,6 +6,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some("tsdb") {
+        return gateway::tsdb_command::run(arguments);
+    }
     let given = match cli::parse(std::env::args().skip(1)) {
         Ok(given) => given,
         Err(error) => {

@@ -4,6 +4,7 @@
     reason = "a command line tool answers on standard output"
 )]
 
+mod blocks;
 mod differ;
 mod disk;
 mod disk_full;
@@ -12,6 +13,7 @@ mod process;
 mod queries;
 mod remote_write;
 mod servers;
+mod special_data;
 mod twin;
 
 use anyhow::{Context, Result, bail};
@@ -130,11 +132,18 @@ fn command() -> Command {
         .arg(value("rate", "20000", "Samples per second"))
         .arg(value("seed", "1", "Seed of times and values"))
         .arg(value("ferula-args", "", "More flags for ferula, separated by spaces").allow_hyphen_values(true));
+    let blocks = Command::new("blocks")
+        .about("Prometheus's block format both ways: what ferula exports Prometheus answers from, and the reverse")
+        .arg(path("ferula", "The ferula binary; the one beside this program when not given"))
+        .arg(path("prometheus", "A Prometheus binary").required(true))
+        .arg(path("node-exporter", "A node_exporter binary, to be scraped too"))
+        .arg(value("hours", "7", "Hours of special data"))
+        .arg(value("seconds", "120", "How long to scrape"));
     Command::new("ferula-bench")
         .about("Side-by-side runs of ferula and its peers")
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
-        .subcommands([remote_write, kill, twin, scrape, disk, disk_full])
+        .subcommands([blocks, remote_write, kill, twin, scrape, disk, disk_full])
 }
 
 /// A typed option.
@@ -184,6 +193,7 @@ fn main() -> Result<ExitCode> {
     let good = runtime.block_on(async {
         match matches.subcommand() {
             Some(("remote-write", matches)) => remote_write::run(matches).await,
+            Some(("blocks", matches)) => blocks::run(matches).await,
             Some(("kill", matches)) => kill::run(matches).await,
             Some(("disk-full", matches)) => disk_full::run(matches).await,
             Some(("disk", matches)) => disk::run(matches).await,

@@ -72,8 +72,9 @@ pub const MAINTENANCE_PAUSE_NANOS_MAX: u64 = 1_000_000_000;
 pub const MAINTENANCE_MAILBOX_RETRY_NANOS: u64 = 5_000_000;
 /// Orders (deletions, snapshots) that wait for a maintenance thread; one more is refused.
 pub const MAINTENANCE_ORDERS_MAX: usize = 64;
-/// Longest time between two looks of maintenance at a shard, in nanoseconds.
-pub const MAINTENANCE_LOOK_NANOS_MAX: u64 = 60_000_000_000;
+/// Longest time between two looks of maintenance at a shard, in nanoseconds. A look is cheap, and what the log grows by between two of them is
+/// what a restart has to read beside the checkpoint.
+pub const MAINTENANCE_LOOK_NANOS_MAX: u64 = 5_000_000_000;
 /// Series read from the head in one slice of a sealing.
 pub const SLICE_SERIES_MAX: usize = 256;
 /// Samples read from the head in one slice of a sealing, give or take one series.

@@ -3,7 +3,7 @@
 //! A node that fits the width stays on its line; a longer one puts each operand or argument on lines of its own, two spaces deeper.
 
 use super::ast::*;
-use super::print::{aggregation, operator, window};
+use super::print::{aggregation, operator, unsigned_base, window};
 use std::fmt::{self, Write};
 
 /// Longest line in bytes before a node is split.
@@ -102,7 +102,13 @@ impl Printer {
         }
         match expr {
             Expr::Binary(e) => {
-                self.node(&e.lhs, level + 1);
+                match unsigned_base(e) {
+                    Some(base) => {
+                        self.indent(level + 1);
+                        self.out.push_str(base);
+                    }
+                    None => self.node(&e.lhs, level + 1),
+                }
                 self.out.push('\n');
                 self.indent(level);
                 self.out.push_str(&operator(e));

@@ -15,7 +15,10 @@ impl Display for Expr {
             Expr::String(e) => f.write_str(&go_quote(&e.value)),
             Expr::Paren(e) => write!(f, "({})", e.expr),
             Expr::Unary(e) => write!(f, "{}{}", e.op.as_str(), e.expr),
-            Expr::Binary(e) => write!(f, "{} {} {}", e.lhs, operator(e), e.rhs),
+            Expr::Binary(e) => match unsigned_base(e) {
+                Some(base) => write!(f, "{base} {} {}", operator(e), e.rhs),
+                None => write!(f, "{} {} {}", e.lhs, operator(e), e.rhs),
+            },
             Expr::Aggregate(e) => {
                 write!(f, "{}(", aggregation(e))?;
                 if let Some(param) = &e.param {
@@ -36,6 +39,15 @@ impl Display for Expr {
             Expr::Subquery(e) => write!(f, "{}{}", e.expr, window(e)),
             Expr::Duration(e) => e.fmt(f),
         }
+    }
+}
+
+/// An infinite left side of a power, in the one spelling that stays a number: a sign would be read as that of the whole power. (Prometheus
+/// prints `+Inf` here too, and reads it back as something else.)
+pub(super) fn unsigned_base(e: &BinaryExpr) -> Option<&'static str> {
+    match &e.lhs {
+        Expr::Number(n) if e.op == BinaryOp::Pow && n.value == f64::INFINITY => Some("Inf"),
+        _ => None,
     }
 }
 

@@ -112,6 +112,11 @@ impl App {
         self.flags.query_timeout
     }
 
+    /// May a query ask for the statistics of each step (`promql-per-step-stats`)?
+    pub fn step_stats(&self) -> bool {
+        self.flags.has_feature("promql-per-step-stats")
+    }
+
     /// Can it answer?
     pub fn is_ready(&self) -> bool {
         self.phase.load(Ordering::Acquire) == READY

@@ -11,6 +11,10 @@ pub struct QuerySlots {
     running: AtomicUsize,
     /// Queries that were begun.
     pub total: Counter,
+    /// Samples that selectors handed to the evaluation.
+    pub samples: Counter,
+    /// Of them those that no step before had been handed.
+    pub samples_read: Counter,
     /// Seconds spent waiting for a slot.
     pub queue_time: Summary,
     /// Seconds spent evaluating.
@@ -39,6 +43,8 @@ impl QuerySlots {
             concurrency_max,
             running: AtomicUsize::new(0),
             total: Counter::default(),
+            samples: Counter::default(),
+            samples_read: Counter::default(),
             queue_time: Summary::default(),
             inner_eval_time: Summary::default(),
             prepare_time: Summary::default(),
@@ -69,6 +75,16 @@ impl QuerySlots {
             "prometheus_engine_queries_concurrent_max",
             "The max number of concurrent queries.",
             self.concurrency_max as f64,
+        );
+        page.one_counter(
+            "prometheus_engine_query_samples_total",
+            "The total number of samples loaded by all queries.",
+            self.samples.get() as f64,
+        );
+        page.one_counter(
+            "prometheus_engine_query_samples_read_total",
+            "The total number of samples read from storage by all queries.",
+            self.samples_read.get() as f64,
         );
         page.summaries(
             "prometheus_engine_query_duration_seconds",

@@ -33,6 +33,29 @@ fn filled(directory: &std::path::Path, flags: &[&str]) -> (Ferula, i64) {
 }
 
 #[test]
+fn samples_of_each_step_are_told_when_the_feature_is_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ferula, at) = filled(
+        directory.path(),
+        &["--enable-feature=promql-per-step-stats"],
+    );
+    let seconds = at / 1000;
+    let samples = |stats: &str| {
+        let path = format!(
+            "/api/v1/query_range?query=m_total&start={}&end={seconds}&step=15&stats={stats}",
+            seconds - 15
+        );
+        ferula.get(&path).json()["data"]["stats"]["samples"].clone()
+    };
+    let all = samples("all");
+    let steps = serde_json::json!([[seconds - 15, 3], [seconds, 3]]);
+    assert_eq!(all["totalQueryableSamplesPerStep"], steps, "{all}");
+    assert_eq!(all["samplesReadPerStep"], steps, "{all}");
+    assert_eq!(all["totalQueryableSamples"], 6, "{all}");
+    assert!(samples("true").get("samplesReadPerStep").is_none());
+}
+
+#[test]
 fn queries_answer_in_prometheuss_shape() {
     let directory = tempfile::tempdir().unwrap();
     let (ferula, at) = filled(directory.path(), &[]);
@@ -80,7 +103,18 @@ fn queries_answer_in_prometheuss_shape() {
         "{stats}"
     );
     assert_eq!(stats["samples"]["totalQueryableSamples"], 3, "{stats}");
+    assert_eq!(stats["samples"]["samplesRead"], 3, "{stats}");
     assert_eq!(stats["samples"]["pagesDecoded"], 3, "{stats}");
+    assert!(stats["samples"].get("samplesReadPerStep").is_none());
+    let odd = get(&format!(
+        "/api/v1/query?query=m_total&time={seconds}&stats=foo"
+    ))
+    .json();
+    assert!(odd["data"]["stats"]["samples"].is_object(), "{odd}");
+    assert_eq!(
+        odd["warnings"][0],
+        "value \"foo\" for parameter \"stats\" is deprecated and will be rejected in the next major release, use \"true\" or \"all\""
+    );
     assert_eq!(stats["samples"]["pagesSkipped"], 0, "{stats}");
     let posted = ferula.post(
         "/api/v1/query",

@@ -63,6 +63,8 @@ pub struct QueryRequest<'a> {
     pub step_ms: i64,
     /// In place of the engine's lookback delta.
     pub lookback_delta_ms: Option<i64>,
+    /// Count samples for each step too.
+    pub step_stats: bool,
     /// Stops the query from outside.
     pub cancel: CancelToken,
 }
@@ -76,6 +78,7 @@ impl<'a> QueryRequest<'a> {
             end_ms: time_ms,
             step_ms: 0,
             lookback_delta_ms: None,
+            step_stats: false,
             cancel: CancelToken::new(),
         }
     }
@@ -88,6 +91,7 @@ impl<'a> QueryRequest<'a> {
             end_ms,
             step_ms,
             lookback_delta_ms: None,
+            step_stats: false,
             cancel: CancelToken::new(),
         }
     }
@@ -175,10 +179,11 @@ impl Engine {
             delayed_name_removal: self.options.delayed_name_removal,
             use_start_timestamps: self.options.use_start_timestamps,
         };
-        let budget = Arc::new(Budget::new(
-            self.options.max_samples,
-            request.cancel.clone(),
-        ));
+        let mut budget = Budget::new(self.options.max_samples, request.cancel.clone());
+        if request.step_stats && grid.count <= self.options.max_samples {
+            budget = budget.with_steps(grid);
+        }
+        let budget = Arc::new(budget);
         let program = plan(expr, &context)?;
         let mut coordinator = Coordinator {
             shards,
@@ -208,6 +213,8 @@ impl Engine {
             infos,
             stats: QueryStats {
                 samples_total: budget.visited(),
+                samples_read: budget.read(),
+                steps: budget.steps(),
                 samples_peak: budget.peak() as u64,
                 pages_decoded: coordinator.reads.pages_decoded,
                 pages_skipped: coordinator.reads.pages_skipped,

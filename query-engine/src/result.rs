@@ -46,10 +46,15 @@ pub enum QueryValue {
 }
 
 /// Counters of one query.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QueryStats {
     /// Samples that selectors handed to the evaluation, repeated ones included (Prometheus: `totalQueryableSamples`).
     pub samples_total: u64,
+    /// Of them those that no step before had been handed (Prometheus: `samplesRead`).
+    pub samples_read: u64,
+    /// Time and the two counts above of each step, if they were asked for. What a subquery's selectors were handed counts for the last step,
+    /// what does not depend on the step for the first.
+    pub steps: Vec<(TimestampMs, u64, u64)>,
     /// Most samples held at once (Prometheus: `peakSamples`).
     pub samples_peak: u64,
     /// Chunks of the heads and pages of the blocks that were decoded.

@@ -61,7 +61,7 @@ const FIXED: &[(&str, bool, &[&str])] = &[
             "without",
         ],
     ),
-    ("promql", false, &["per_step_stats", "type_and_unit_labels"]),
+    ("promql", false, &["type_and_unit_labels"]),
     (
         "promql_operators",
         true,
@@ -196,6 +196,8 @@ fn registry(flags: &Flags) -> Registry {
     for name in ["anchored", "smoothed"] {
         set("promql", name, extended);
     }
+    let per_step = flags.has_feature("promql-per-step-stats");
+    set("promql", "per_step_stats", per_step);
     let exemplars = flags.has_feature("exemplar-storage");
     set("tsdb", "exemplar_storage", exemplars);
     let experimental = flags.has_feature("promql-experimental-functions");

@@ -54,7 +54,39 @@ struct Asked {
     lookback_delta_ms: Option<i64>,
     timeout: Duration,
     limit: usize,
-    stats: bool,
+    stats: Stats,
+}
+
+/// What statistics come with the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stats {
+    None,
+    Some,
+    /// Those of each step too, where `promql-per-step-stats` is on.
+    All,
+    /// Asked for in a word that will be refused one day.
+    Other(String),
+}
+
+impl Stats {
+    fn of(form: &Form) -> Self {
+        match form.value("stats") {
+            "" => Stats::None,
+            "true" => Stats::Some,
+            "all" => Stats::All,
+            other => Stats::Other(other.to_owned()),
+        }
+    }
+
+    fn warning(&self) -> Option<String> {
+        let Stats::Other(value) = self else {
+            return None;
+        };
+        let mut text = String::from("value ");
+        push_json_string(&mut text, value);
+        text.push_str(" for parameter \"stats\" is deprecated and will be rejected in the next major release, use \"true\" or \"all\"");
+        Some(text)
+    }
 }
 
 fn options(worker: &Worker, form: &Form) -> Result<(Duration, Option<i64>), ApiError> {
@@ -87,7 +119,7 @@ pub async fn instant(worker: &Rc<Worker>, mut request: Request) -> Result<ApiDat
         lookback_delta_ms,
         timeout,
         limit,
-        stats: !form.value("stats").is_empty(),
+        stats: Stats::of(&form),
     };
     evaluate(worker, asked).await
 }
@@ -131,7 +163,7 @@ pub async fn range(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData,
         lookback_delta_ms,
         timeout,
         limit,
-        stats: !form.value("stats").is_empty(),
+        stats: Stats::of(&form),
     };
     evaluate(worker, asked).await
 }
@@ -151,6 +183,7 @@ async fn evaluate(worker: &Rc<Worker>, asked: Asked) -> Result<ApiData, ApiError
         end_ms: asked.end_ms,
         step_ms: asked.step_ms,
         lookback_delta_ms: asked.lookback_delta_ms,
+        step_stats: asked.stats == Stats::All && worker.app.step_stats(),
         cancel: cancel.clone(),
     };
     let engine = worker.services.engine.load_full();
@@ -184,7 +217,9 @@ async fn evaluate(worker: &Rc<Worker>, asked: Asked) -> Result<ApiData, ApiError
     };
     drop(running);
     let (mut output, waited, evaluated) = outcome.map_err(api_error)?;
-    let timings = asked.stats.then(|| Timings {
+    queries.samples.add(output.stats.samples_total);
+    queries.samples_read.add(output.stats.samples_read);
+    let timings = (asked.stats != Stats::None).then(|| Timings {
         prepared,
         waited,
         evaluated,
@@ -196,6 +231,7 @@ async fn evaluate(worker: &Rc<Worker>, asked: Asked) -> Result<ApiData, ApiError
     queries
         .result_sort_time
         .observe(sorting.elapsed().as_secs_f64());
+    data.warnings.extend(asked.stats.warning());
     if truncated {
         data.warnings
             .push("results truncated due to limit".to_owned());
@@ -302,19 +338,35 @@ fn render(output: &QueryOutput, timings: Option<Timings>) -> ApiData {
         }
     }
     if let Some(timings) = timings {
+        let samples = &output.stats;
+        let steps = |name: &str, of: fn(&(i64, u64, u64)) -> u64| {
+            let mut text = String::new();
+            for (i, step) in samples.steps.iter().enumerate() {
+                text.push_str(if i > 0 { ",[" } else { name });
+                super::json::push_timestamp(&mut text, step.0);
+                text.push_str(&format!(",{}]", of(step)));
+            }
+            if !text.is_empty() {
+                text.push_str("],");
+            }
+            text
+        };
         // The engine orders its result while it evaluates, so no time is left to tell apart as sorting.
         json.push_str(&format!(
-            ",\"stats\":{{\"timings\":{{\"evalTotalTime\":{},\"resultSortTime\":0,\"queryPreparationTime\":{},\"innerEvalTime\":{},\"execQueueTime\":{},\"execTotalTime\":{}}},\"samples\":{{\"totalQueryableSamples\":{},\"peakSamples\":{},\"pagesDecoded\":{},\"pagesSkipped\":{},\"bytesRead\":{}}}}}",
+            ",\"stats\":{{\"timings\":{{\"evalTotalTime\":{},\"resultSortTime\":0,\"queryPreparationTime\":{},\"innerEvalTime\":{},\"execQueueTime\":{},\"execTotalTime\":{}}},\"samples\":{{{}\"totalQueryableSamples\":{},{}\"samplesRead\":{},\"peakSamples\":{},\"pagesDecoded\":{},\"pagesSkipped\":{},\"bytesRead\":{}}}}}",
             (timings.prepared + timings.evaluated).as_secs_f64(),
             timings.prepared.as_secs_f64(),
             timings.evaluated.as_secs_f64(),
             timings.waited.as_secs_f64(),
             timings.total.as_secs_f64(),
-            output.stats.samples_total,
-            output.stats.samples_peak,
-            output.stats.pages_decoded,
-            output.stats.pages_skipped,
-            output.stats.bytes_read
+            steps("\"totalQueryableSamplesPerStep\":[[", |step| step.1),
+            samples.samples_total,
+            steps("\"samplesReadPerStep\":[[", |step| step.2),
+            samples.samples_read,
+            samples.samples_peak,
+            samples.pages_decoded,
+            samples.pages_skipped,
+            samples.bytes_read
         ));
     }
     json.push('}');

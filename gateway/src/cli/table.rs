@@ -220,7 +220,7 @@ pub const FEATURES: &[(&str, Status)] = &[
     ("promql-delayed-name-removal", Status::Works),
     ("promql-extended-range-selectors", Status::Works),
     ("promql-binop-fill-modifiers", Status::Works),
-    ("promql-per-step-stats", Status::Inert),
+    ("promql-per-step-stats", Status::Works),
     ("promql-duration-expr", Status::Works),
     ("concurrent-rule-eval", Status::Inert),
     ("created-timestamp-zero-ingestion", Status::Inert),

@@ -200,6 +200,48 @@ fn equal_selectors_of_a_query_are_read_once_and_counted_right() {
 }
 
 #[test]
+fn samples_are_counted_for_each_step_when_asked() {
+    let counts = |query: &str, shards: usize| {
+        let store = three_jobs(shards);
+        let mut request = QueryRequest::range(query, 0, 4 * MINUTE, MINUTE);
+        request.step_stats = true;
+        let stats = run(&Engine::default(), &store, &request).unwrap().stats;
+        let (mut visited, mut read) = (Vec::new(), Vec::new());
+        for (k, (t, v, r)) in stats.steps.iter().enumerate() {
+            assert_eq!(*t, k as i64 * MINUTE);
+            visited.push(*v);
+            read.push(*r);
+        }
+        assert_eq!(visited.iter().sum::<u64>(), stats.samples_total, "{query}");
+        assert_eq!(read.iter().sum::<u64>(), stats.samples_read, "{query}");
+        (visited, read)
+    };
+    for shards in [1, 2] {
+        let all = |steps: [u64; 5]| steps.to_vec();
+        assert_eq!(counts("x_total", shards), (all([2; 5]), all([2; 5])));
+        // Windows overlap; what a step before had is not read again.
+        assert_eq!(
+            counts("sum(sum_over_time(x_total[2m]))", shards),
+            (all([2, 4, 4, 4, 4]), all([2; 5]))
+        );
+        assert_eq!(
+            counts("sum_over_time(x_total[2m:1m])", shards),
+            (all([2, 4, 4, 4, 14]), all([0, 0, 0, 0, 10]))
+        );
+        assert_eq!(
+            counts("x_total @ 0", shards),
+            (all([2, 0, 0, 0, 0]), all([2, 0, 0, 0, 0]))
+        );
+        assert_eq!(counts("time()", shards), (all([0; 5]), all([0; 5])));
+    }
+    let store = three_jobs(1);
+    let request = QueryRequest::range("x_total", 0, 4 * MINUTE, MINUTE);
+    let stats = run(&Engine::default(), &store, &request).unwrap().stats;
+    assert_eq!((stats.samples_total, stats.samples_read), (10, 10));
+    assert!(stats.steps.is_empty());
+}
+
+#[test]
 fn windows_are_open_on_the_left() {
     let store = three_jobs(2);
     assert_eq!(

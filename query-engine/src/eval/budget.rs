@@ -4,6 +4,7 @@
 //! `--query.max-samples`: those held at the same time. Not here: a clock; who owns the deadline flips the [`CancelToken`].
 
 use super::error::EvalError;
+use super::value::Grid;
 use crate::limits::{QUERY_CELLS_MIN, QUERY_CELLS_PER_SAMPLE_MAX};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -59,7 +60,37 @@ pub struct Budget {
     cells: AtomicUsize,
     peak: AtomicUsize,
     visited: AtomicU64,
+    read: AtomicU64,
+    /// The query's own steps, if each is to be told.
+    steps: Option<Steps>,
     cancel: CancelToken,
+}
+
+/// What each step of a query was handed and had to read.
+#[derive(Debug)]
+struct Steps {
+    grid: Grid,
+    visited: Box<[AtomicU64]>,
+    read: Box<[AtomicU64]>,
+}
+
+/// What a selector handed to one step of the evaluation, in samples.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Handed {
+    /// All of the step's window.
+    pub visited: usize,
+    /// Those that no step before had in its window.
+    pub read: usize,
+}
+
+impl Handed {
+    /// As many visited as read.
+    pub(crate) fn new(count: usize) -> Self {
+        Handed {
+            visited: count,
+            read: count,
+        }
+    }
 }
 
 impl Budget {
@@ -74,8 +105,21 @@ impl Budget {
             cells: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
             visited: AtomicU64::new(0),
+            read: AtomicU64::new(0),
+            steps: None,
             cancel,
         }
+    }
+
+    /// Counts for each step of the query too.
+    pub fn with_steps(mut self, grid: Grid) -> Self {
+        let zeros = || (0..grid.count).map(|_| AtomicU64::new(0)).collect();
+        self.steps = Some(Steps {
+            grid,
+            visited: zeros(),
+            read: zeros(),
+        });
+        self
     }
 
     /// Must the work stop?
@@ -127,10 +171,33 @@ impl Budget {
         self.cells_max
     }
 
-    /// Notes samples that a selector handed to the evaluation, for the statistics.
+    /// Is every step counted?
     #[inline]
-    pub fn visit(&self, count: usize) {
-        self.visited.fetch_add(count as u64, Ordering::Relaxed);
+    pub fn counts_steps(&self) -> bool {
+        self.steps.is_some()
+    }
+
+    /// Notes what a selector handed to all steps together, for the statistics.
+    #[inline]
+    pub fn visit(&self, handed: Handed) {
+        self.visited
+            .fetch_add(handed.visited as u64, Ordering::Relaxed);
+        self.read.fetch_add(handed.read as u64, Ordering::Relaxed);
+    }
+
+    /// Notes what of it went to step `k` of `grid`. Of a subquery's steps the last step of the query had use.
+    pub fn visit_step(&self, grid: Grid, k: usize, handed: Handed) {
+        let Some(steps) = &self.steps else { return };
+        let k = match grid == steps.grid {
+            true => k,
+            // One step alone is what does not depend on the step.
+            false if grid.count == 1 && grid.start == steps.grid.start => 0,
+            false => steps.grid.count.saturating_sub(1),
+        };
+        if let (Some(visited), Some(read)) = (steps.visited.get(k), steps.read.get(k)) {
+            visited.fetch_add(handed.visited as u64, Ordering::Relaxed);
+            read.fetch_add(handed.read as u64, Ordering::Relaxed);
+        }
     }
 
     /// Most samples held at once so far.
@@ -141,6 +208,22 @@ impl Budget {
     /// Samples visited so far.
     pub fn visited(&self) -> u64 {
         self.visited.load(Ordering::Relaxed)
+    }
+
+    /// Samples read so far: one that is in the windows of many steps counts once.
+    pub fn read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    /// Time, samples visited and samples read of each step; empty if they were not counted.
+    pub fn steps(&self) -> Vec<(i64, u64, u64)> {
+        let Some(steps) = &self.steps else {
+            return Vec::new();
+        };
+        let of = |counters: &[AtomicU64], k: usize| counters[k].load(Ordering::Relaxed);
+        let all = (0..steps.grid.count)
+            .map(|k| (steps.grid.at(k), of(&steps.visited, k), of(&steps.read, k)));
+        all.collect()
     }
 }
 

@@ -484,6 +484,7 @@ impl Coordinator<'_> {
             grid: outer,
             scalars: args,
             budget: &self.budget,
+            stored: false,
         };
         let mut notes = KernelNotes::default();
         let mut out = Vec::new();

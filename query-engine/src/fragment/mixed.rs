@@ -2,7 +2,7 @@
 //!
 //! Not here: series of floats only, which have plain columns (`series`).
 
-use super::series::{SeriesEvaluation, SeriesProgress, advance_past};
+use super::series::{SeriesEvaluation, SeriesProgress, Tally, advance_past};
 use super::{FragmentKind, Pick, Reach};
 use crate::eval::annotations::Severity;
 use crate::eval::error::EvalError;
@@ -172,8 +172,10 @@ impl SeriesEvaluation<'_> {
         notes: &mut KernelNotes,
         work: &mut usize,
     ) -> Result<bool, EvalError> {
+        let mut tally = Tally::new(self);
         while progress.next_step < self.grid.count && *work > 0 {
             let k = progress.next_step;
+            let seen = progress.high;
             let (made, visited) = match self.kind {
                 FragmentKind::Instant { lookback, pick } => {
                     let at = self.reference.time(self.grid.at(k));
@@ -210,7 +212,13 @@ impl SeriesEvaluation<'_> {
             };
             progress.next_step += 1;
             *work = work.saturating_sub(SLICE_SAMPLES_PER_HISTOGRAM * visited.max(1));
-            self.budget.visit(visited);
+            if let FragmentKind::Window { .. } = self.kind {
+                let sizes = |from: usize| samples.samples[from..progress.high].iter().map(size);
+                let low = progress.low;
+                tally.step(k, sizes(low).sum(), sizes(seen.max(low)).sum());
+            } else if let Some(sample) = &made {
+                tally.step(k, size(sample), size(sample));
+            }
             if let Some(sample) = made {
                 self.budget.take(size(&sample))?;
                 progress.points += size(&sample);
@@ -220,6 +228,7 @@ impl SeriesEvaluation<'_> {
         if let Some(text) = notes.error.take() {
             return Err(EvalError::Execution(text));
         }
+        tally.finish();
         Ok(progress.next_step == self.grid.count)
     }
 

@@ -3,7 +3,7 @@
 //! Also used by the coordinator for subqueries, whose inner rows are series like any other.
 
 use super::{FragmentKind, Pick, Reach};
-use crate::eval::budget::Budget;
+use crate::eval::budget::{Budget, Handed};
 use crate::eval::error::EvalError;
 use crate::eval::value::{Bits, Grid, Row};
 use crate::kernels::{KernelNotes, RangeKernel, WindowArgs, interpolate};
@@ -18,6 +18,8 @@ pub(crate) struct SeriesEvaluation<'a> {
     /// Scalar arguments of the range function, each a number per step.
     pub(crate) scalars: &'a [Vec<f64>],
     pub(crate) budget: &'a Budget,
+    /// Are the samples those of a store, and not what a subquery made?
+    pub(crate) stored: bool,
 }
 
 /// A series on its way.
@@ -71,6 +73,40 @@ impl SeriesProgress {
     }
 }
 
+/// What was handed to the steps of one slice.
+pub(super) struct Tally<'a> {
+    evaluation: &'a SeriesEvaluation<'a>,
+    all: Handed,
+    by_step: bool,
+}
+
+impl<'a> Tally<'a> {
+    pub(super) fn new(evaluation: &'a SeriesEvaluation<'a>) -> Self {
+        Tally {
+            evaluation,
+            all: Handed::default(),
+            by_step: evaluation.budget.counts_steps(),
+        }
+    }
+
+    /// Step `k` was handed `visited` samples, `new` of which no step before had.
+    #[inline]
+    pub(super) fn step(&mut self, k: usize, visited: usize, new: usize) {
+        let read = if self.evaluation.stored { new } else { 0 };
+        self.all.visited += visited;
+        self.all.read += read;
+        if self.by_step {
+            let grid = self.evaluation.grid;
+            let budget = self.evaluation.budget;
+            budget.visit_step(grid, k, Handed { visited, read });
+        }
+    }
+
+    pub(super) fn finish(self) {
+        self.evaluation.budget.visit(self.all);
+    }
+}
+
 impl SeriesEvaluation<'_> {
     /// Goes on for about `work` samples; true when the last step is done.
     ///
@@ -113,6 +149,7 @@ impl SeriesEvaluation<'_> {
         work: &mut usize,
     ) -> Result<bool, EvalError> {
         let before = progress.points;
+        let mut tally = Tally::new(self);
         while progress.next_step < self.grid.count {
             if *work == 0 {
                 break;
@@ -132,13 +169,13 @@ impl SeriesEvaluation<'_> {
                     };
                     progress.row.put(k, v);
                     progress.points += 1;
+                    tally.step(k, 1, 1);
                 }
             }
             progress.next_step += 1;
         }
-        let new = progress.points - before;
-        self.budget.take(new)?;
-        self.budget.visit(new);
+        self.budget.take(progress.points - before)?;
+        tally.finish();
         Ok(progress.next_step == self.grid.count)
     }
 
@@ -150,6 +187,7 @@ impl SeriesEvaluation<'_> {
         work: &mut usize,
     ) -> Result<bool, EvalError> {
         let before = progress.points;
+        let mut tally = Tally::new(self);
         while progress.next_step < self.grid.count && *work > 0 {
             let k = progress.next_step;
             let at = self.reference.time(self.grid.at(k));
@@ -169,10 +207,10 @@ impl SeriesEvaluation<'_> {
             };
             progress.row.put(k, value);
             progress.points += 1;
+            tally.step(k, 1, 1);
         }
-        let new = progress.points - before;
-        self.budget.take(new)?;
-        self.budget.visit(new);
+        self.budget.take(progress.points - before)?;
+        tally.finish();
         Ok(progress.next_step == self.grid.count)
     }
 
@@ -186,7 +224,7 @@ impl SeriesEvaluation<'_> {
         work: &mut usize,
     ) -> Result<bool, EvalError> {
         let before = progress.points;
-        let mut visited = 0;
+        let mut tally = Tally::new(self);
         let mut scalars = vec![f64::NAN; self.scalars.len()];
         // Only start timestamps have something to say of the metric.
         let labels = progress.row.labels.clone();
@@ -203,6 +241,7 @@ impl SeriesEvaluation<'_> {
             let range_end = self.reference.time(eval_time);
             let range_start = range_end.saturating_sub(range);
             let (from, to) = reach.widen(range_start, range_end);
+            let seen = progress.high;
             progress.high = advance_past(&samples.timestamps, progress.high, to);
             progress.low = advance_past(&samples.timestamps, progress.low, from);
             progress.next_step += 1;
@@ -211,7 +250,7 @@ impl SeriesEvaluation<'_> {
             if window.is_empty() {
                 continue;
             }
-            visited += window.len();
+            tally.step(k, window.len(), window.end - seen.max(window.start));
             for (slot, column) in scalars.iter_mut().zip(self.scalars) {
                 *slot = column.get(k).copied().unwrap_or(f64::NAN);
             }
@@ -234,7 +273,7 @@ impl SeriesEvaluation<'_> {
             return Err(EvalError::Execution(text));
         }
         self.budget.take(progress.points - before)?;
-        self.budget.visit(visited);
+        tally.finish();
         Ok(progress.next_step == self.grid.count)
     }
 }
@@ -305,6 +344,7 @@ mod tests {
             },
             grid,
             scalars: &[],
+            stored: true,
             budget: &budget,
         };
         let samples = columns(points);

@@ -3,7 +3,7 @@
 use super::loaded::Loaded;
 use super::series::{SeriesEvaluation, SeriesProgress};
 use super::{FragmentKind, FragmentOutput, FragmentSpec};
-use crate::eval::budget::Budget;
+use crate::eval::budget::{Budget, Handed};
 use crate::eval::error::EvalError;
 use crate::limits::{SLICE_SAMPLES, SLICE_SERIES_SELECTED};
 use std::sync::Arc;
@@ -109,6 +109,7 @@ impl FragmentTask {
             grid: spec.grid,
             scalars: &work.scalars,
             budget,
+            stored: true,
         };
         let mut left = SLICE_SAMPLES;
         while left > 0 {
@@ -135,7 +136,9 @@ impl FragmentTask {
                     if let FragmentKind::Raw { .. } = spec.kind {
                         let series = loaded.take(labels, spec);
                         budget.take(series.samples())?;
-                        budget.visit(series.samples());
+                        let handed = Handed::new(series.samples());
+                        budget.visit(handed);
+                        budget.visit_step(spec.grid, 0, handed);
                         self.output.columns.push(series);
                         continue;
                     }

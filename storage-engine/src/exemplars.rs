@@ -11,6 +11,7 @@ use crate::model::{EXEMPLAR_LABEL_RUNES_MAX, Exemplar, Labels, Matcher, SeriesRe
 use crate::shard_api::{ExemplarRefusal, SeriesExemplars, TimeRange};
 use crate::wal::exemplars::LoggedExemplar;
 use hashbrown::HashMap;
+use std::ops::Range;
 
 /// No place in the ring.
 const NONE: u32 = u32::MAX;
@@ -338,11 +339,12 @@ impl Exemplars {
         self.stored
     }
 
-    /// Up to `count` exemplars in the order of arrival, from number `from` on, and the number to go on with; numbers grow by one with
-    /// each arrival, so that what comes or goes meanwhile shifts nothing.
-    pub(crate) fn arrivals(&self, from: u64, count: usize) -> (Vec<LoggedExemplar>, u64) {
+    /// Up to `count` exemplars in the order of arrival, of the numbers in `range` as far as they are still here, and the number to go on
+    /// with; numbers grow by one with each arrival, so that what comes or goes meanwhile shifts nothing.
+    pub(crate) fn arrivals(&self, range: Range<u64>, count: u64) -> (Vec<LoggedExemplar>, u64) {
         let first = self.stored - self.ring.len() as u64;
-        let from = from.max(first);
+        let from = range.start.max(first);
+        let count = count.min(range.end.saturating_sub(from)) as usize;
         let arrivals = self.iter().skip((from - first) as usize).take(count);
         let logged = arrivals.map(|(series, _, exemplar)| LoggedExemplar {
             series,

@@ -397,3 +397,48 @@ fn a_full_mailbox_refuses_at_once() {
     while shard.step() {}
     assert_eq!(send(&shard).err(), Some(AppendError::Stopped));
 }
+
+#[test]
+fn a_start_makes_up_for_a_definition_that_was_logged_once() {
+    let disk = SimulatedDisk::new();
+    let options = options(1, AckMode::Durable);
+    let mut shard = SimulatedShard::open(&disk, &options).unwrap();
+    let mut batch = AppendBatch::default();
+    let new = batch.new_series.push(labels(1).as_bytes());
+    for t in [10, 11] {
+        batch.series.push(SampleSeries::New(new));
+        batch.timestamps.push(t);
+        batch.values.push(value((1, t)));
+    }
+    let mut answer = shard.append(batch, AppendMode::Partial).unwrap();
+    shard.run_until(100_000_000);
+    assert!(answer.try_recv().unwrap().is_ok());
+    drop(shard);
+    let disk = disk.kill(1);
+    let defined = |disk: &SimulatedDisk| {
+        let mut places = Vec::new();
+        for path in disk.files() {
+            let content = disk.content(&path).unwrap();
+            let names = content.windows(8).enumerate();
+            let names = names.filter(|(_, bytes)| *bytes == b"__name__");
+            places.extend(names.map(|(at, _)| (path.clone(), at)));
+        }
+        places
+    };
+    assert_eq!(defined(&disk).len(), 1, "the second one is a second away");
+
+    // Nobody asks the next life for anything.
+    let mut shard = SimulatedShard::open(&disk, &options).unwrap();
+    shard.run_until(100_000_000);
+    drop(shard);
+    let disk = disk.kill(1);
+    let places = defined(&disk);
+    assert_eq!(places.len(), 2);
+    let (path, at) = &places[0];
+    let mut content = disk.content(path).unwrap();
+    content[*at] ^= 1;
+    disk.damage(path, content);
+    let mut shard = SimulatedShard::open(&disk, &options).unwrap();
+    assert_eq!(shard.replayed().records_lost, 1);
+    assert_eq!(dump(&mut shard), BTreeSet::from([(1, 10), (1, 11)]));
+}

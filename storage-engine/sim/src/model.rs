@@ -135,6 +135,14 @@ impl Candidate {
         };
     }
 
+    /// The next life begins with another value of its time, which is the one that is read: this one was stored beside it, or may have been.
+    fn stay_beside(&mut self) {
+        let certain = self.certain;
+        self.stay();
+        self.certain = certain;
+        self.doubtful = !certain;
+    }
+
     /// The next life begins without it, and must not see it again.
     fn stay_gone(&mut self) {
         self.stay();
@@ -535,9 +543,16 @@ impl Model {
                     candidates.iter_mut().for_each(Candidate::stay_gone);
                     return !candidates.is_empty();
                 };
+                // A request that failed may have been stored all the same: which of two such values is read may change when they are
+                // sealed, as with two acknowledged ones.
                 let ties = rules.ties;
-                candidates.retain(|c| c.value.is(value) || (ties && c.certain && c.gone.is_none()));
-                candidates.iter_mut().for_each(Candidate::stay);
+                candidates.retain(|c| c.value.is(value) || (ties && c.gone.is_none()));
+                for candidate in candidates.iter_mut() {
+                    match candidate.value.is(value) {
+                        true => candidate.stay(),
+                        false => candidate.stay_beside(),
+                    }
+                }
                 if !ties {
                     candidates.truncate(1);
                 }

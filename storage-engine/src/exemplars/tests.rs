@@ -160,6 +160,24 @@ fn selectors_and_range_are_kept() {
 }
 
 #[test]
+fn arrivals_stay_within_their_range_when_it_has_gone() {
+    let mut ring = Exemplars::new(4, 0);
+    for t in 0..10 {
+        assert_eq!(add(&mut ring, 0, &exemplar(t, 1.0, "a")), Ok(Added::Stored));
+    }
+    let times = |range: Range<u64>, count| {
+        let (logged, next) = ring.arrivals(range, count);
+        let times: Vec<_> = logged.iter().map(|l| l.exemplar.timestamp).collect();
+        (times, next)
+    };
+    assert_eq!(times(0..8, 1), (vec![6], 7));
+    assert_eq!(times(7..8, 100), (vec![7], 8));
+    assert_eq!(times(0..100, 100), (vec![6, 7, 8, 9], 10));
+    // All of these were displaced by later ones, which are none of them.
+    assert!(times(0..5, 100).0.is_empty());
+}
+
+#[test]
 fn a_series_under_a_new_reference_goes_on() {
     let mut ring = Exemplars::new(10, 0);
     let (_, labels) = series(0);

@@ -91,7 +91,8 @@ pub(crate) async fn drive<R: Rt>(
         stats,
         actions: Vec::new(),
         replies: Replies::default(),
-        wake_at: None,
+        // What the replay has left to be written need not wait for mail.
+        wake_at: Some(rt.now()),
         publish_at: None,
         published_at: 0,
         publish_cost: 0,

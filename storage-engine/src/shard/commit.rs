@@ -2,7 +2,7 @@
 //!
 //! Promise: a request is answered only after the log holds all that the answer relies on: its own samples and series,
 //! and samples of others that it merely repeats. A series is defined in two commits, so that one damaged record cannot
-//! take the meaning of all samples after it.
+//! take the meaning of all samples after it; one that a replay has seen once only is written again with the first commit.
 //!
 //! When a write fails, everyone waiting is told, and appends are refused until [`Commits::on_reopened`]. What the
 //! failed commits hold is in memory already, so their bytes are kept and written first when the log is back; a replay
@@ -48,6 +48,8 @@ pub(super) struct Commits {
     /// Series that the next commit must define again.
     echo: Vec<u32>,
     echo_at: Option<u64>,
+    /// By slot, while the log is replayed: it has defined this series once so far.
+    defined_once: Vec<bool>,
     in_flight: Option<InFlight>,
     /// A commit that failed and waits for the log to be reopened.
     retry: Option<(u64, Vec<u8>)>,
@@ -59,6 +61,10 @@ pub(super) struct Commits {
     logged_bytes: u64,
     /// The log's number of the last record that it has taken.
     logged: u64,
+    /// Exemplars that had arrived when the newest commit was handed out.
+    arrivals_sent: u64,
+    /// Exemplars that had arrived with what the log has taken.
+    arrivals_logged: u64,
 }
 
 impl Commits {
@@ -70,6 +76,7 @@ impl Commits {
             defined: Vec::new(),
             echo: Vec::new(),
             echo_at: None,
+            defined_once: Vec::new(),
             in_flight: None,
             retry: None,
             failure: None,
@@ -79,6 +86,8 @@ impl Commits {
             done: 0,
             logged_bytes: 0,
             logged: 0,
+            arrivals_sent: 0,
+            arrivals_logged: 0,
         }
     }
 
@@ -87,10 +96,33 @@ impl Commits {
         self.logged
     }
 
-    /// Commits after replay start above `last`, the log's number of the last record in it.
-    pub(super) fn start_after(&mut self, last: u64) {
+    /// Number of the first exemplar that is behind [`Commits::logged`], or will be.
+    pub(super) fn arrivals_logged(&self) -> u64 {
+        self.arrivals_logged
+    }
+
+    /// Notes a definition that the replay has found in the log: the first of its series, or one more.
+    pub(super) fn replayed_definition(&mut self, slot: u32, is_first: bool) {
+        let slot = slot as usize;
+        if is_first && self.defined_once.len() <= slot {
+            self.defined_once.resize(slot + 1, false);
+        }
+        if let Some(once) = self.defined_once.get_mut(slot) {
+            *once = is_first;
+        }
+    }
+
+    /// Commits after replay start above `last`, the log's number of the last record in it. Series that the log defines
+    /// only once, because the process died before the second time or damage took one, are defined again without delay.
+    /// So many exemplars have arrived.
+    pub(super) fn start_after(&mut self, last: u64, arrivals: u64) {
+        (self.arrivals_sent, self.arrivals_logged) = (arrivals, arrivals);
         self.logged = self.logged.max(last);
         self.next_lsn = self.next_lsn.max(last.saturating_add(1));
+        let defined_once = std::mem::take(&mut self.defined_once);
+        let once = (0..).zip(defined_once).filter(|(_, once)| *once);
+        self.echo.extend(once.map(|(slot, _)| slot));
+        self.tick = !self.echo.is_empty();
     }
 
     /// Why appends are refused, if they are.
@@ -190,6 +222,7 @@ impl Commits {
         match result {
             Ok(last_record) => {
                 self.logged = self.logged.max(last_record);
+                self.arrivals_logged = self.arrivals_sent;
                 self.done += 1;
                 self.logged_bytes += flight.bytes.len() as u64;
                 for (request, outcome) in flight.waiters {
@@ -260,6 +293,7 @@ impl Commits {
         }
         let lsn = self.next_lsn;
         self.next_lsn += 1;
+        self.arrivals_sent = data.exemplars.arrivals_end();
         if !self.echo.is_empty() {
             encode_definitions(&mut self.pending, lsn, &self.echo, data);
         }

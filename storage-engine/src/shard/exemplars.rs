@@ -127,8 +127,7 @@ impl ShardReader<'_> {
     /// Up to `count` exemplars as records of the log, in the order of their arrival, of the numbers `from..end`; and the number to go on
     /// with, `end` when there are no more.
     pub(crate) fn exemplar_records(&self, from: u64, end: u64, count: u64) -> (Vec<u8>, u64) {
-        let count = count.min(end.saturating_sub(from)) as usize;
-        let (logged, next) = self.data.exemplars.arrivals(from, count);
+        let (logged, next) = self.data.exemplars.arrivals(from..end, count);
         let mut records = Vec::new();
         encode_exemplars_record(&mut records, 0, &logged);
         let next = if logged.is_empty() { end } else { next };

@@ -137,7 +137,8 @@ pub(crate) struct RestoredGroup {
 
 impl Shard {
     /// What a checkpoint that begins now covers and begins with, how many slots it has to look at, and the number of the first exemplar
-    /// that it leaves out: series of later slots and later exemplars are in the log behind it.
+    /// that it leaves out: series of later slots are in the log behind it, and so are exemplars that wait for the log now. Loaded before
+    /// what had arrived before them, those would be refused as out of order when that comes, or pushed out by it.
     pub(crate) fn begin_checkpoint(&mut self) -> (ShardState, u32, u64, LogBytes) {
         let state = ShardState {
             lsn: self.logged_lsn(),
@@ -149,7 +150,7 @@ impl Shard {
         (
             state,
             self.data.head.slot_count(),
-            self.data.exemplars.arrivals_end(),
+            self.commits.arrivals_logged(),
             LogBytes(self.log_bytes()),
         )
     }

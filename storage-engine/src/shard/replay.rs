@@ -55,6 +55,7 @@ impl Shard {
         }
         let before = self.data.index.find(canonical);
         if before.is_some_and(|slot| self.data.head.reference(slot) == series) {
+            self.commits.replayed_definition(series.index, false);
             return ReplayedSeries::Known;
         }
         if !index::is_series(canonical) {
@@ -74,6 +75,7 @@ impl Shard {
             return ReplayedSeries::Limit;
         }
         self.data.head.occupy(series);
+        self.commits.replayed_definition(series.index, true);
         match before {
             Some(_) => ReplayedSeries::Superseded,
             None => ReplayedSeries::Added,
@@ -152,7 +154,8 @@ impl Shard {
 
     /// Ends the replay: `last_lsn` is the number of the log's last record, or of the last one that a checkpoint covers (0 for an empty log).
     pub fn replay_finish(&mut self, last_lsn: u64) {
-        self.commits.start_after(last_lsn);
+        let arrivals = self.data.exemplars.arrivals_end();
+        self.commits.start_after(last_lsn, arrivals);
         // The log may name slots without a series, until a checkpoint covers it.
         for slot in 0..self.slots.next() {
             if self.data.head.reference(slot).generation == 0 {

@@ -2,10 +2,12 @@
 
 use super::*;
 use crate::model::{
-    BucketSpan, CounterResetHint, FloatHistogram, Labels, Matcher, STALE_NAN_BITS, SampleColumns,
-    SeriesRef, TimestampMs, is_stale_nan,
+    BucketSpan, CounterResetHint, Exemplar, FloatHistogram, Labels, Matcher, STALE_NAN_BITS,
+    SampleColumns, SeriesRef, TimestampMs, is_stale_nan,
 };
-use crate::shard_api::{HistogramSample, ReadNotes, RejectReason, SampleSeries, TimeRange};
+use crate::shard_api::{
+    ExemplarSample, HistogramSample, ReadNotes, RejectReason, SampleSeries, TimeRange,
+};
 use crate::wal::format::{
     DecodedSamples, RECORD_HEADER_BYTES, decode_samples, decode_series, encoded_record_bytes,
 };
@@ -473,6 +475,77 @@ fn series_are_defined_twice_even_when_nothing_follows() {
         generation: 1,
     };
     assert_eq!(replayed.replay_samples(&[first], &[10], &[1.0]).stored, 1);
+}
+
+#[test]
+fn a_start_defines_again_what_the_log_defines_once() {
+    let series = |index| SeriesRef {
+        index,
+        generation: 1,
+    };
+    let mut shard = Shard::new(unbounded());
+    for index in [0, 1, 2, 1] {
+        let labels = labels(u64::from(index));
+        shard.replay_series(series(index), labels.as_bytes());
+    }
+    shard.replay_finish(4);
+    let mut actions = Vec::new();
+    shard.on(0, Event::Tick, &mut actions);
+    let [Action::Log { lsn: 5, bytes }] = actions.as_slice() else {
+        panic!("nothing is written at once: {actions:?}");
+    };
+    let again = replay(bytes);
+    let defined = |index| again.data.head.reference(index) == series(index);
+    assert_eq!([0, 1, 2].map(defined), [true, false, true]);
+
+    // The next start has seen both.
+    let mut next = Shard::new(unbounded());
+    for index in [0, 1, 2, 1, 0, 2] {
+        let labels = labels(u64::from(index));
+        next.replay_series(series(index), labels.as_bytes());
+    }
+    next.replay_finish(5);
+    let mut actions = Vec::new();
+    next.on(0, Event::Tick, &mut actions);
+    assert!(actions.is_empty(), "{actions:?}");
+}
+
+#[test]
+fn a_checkpoint_leaves_out_exemplars_that_wait_for_the_log() {
+    let mut shard = Shard::new(ShardConfig {
+        exemplars_max: 8,
+        ..unbounded()
+    });
+    let mut actions = Vec::new();
+    for request in 1..=3 {
+        let t = request as i64;
+        let mut batch = batch(&[(SampleSeries::New(0), t, 1.0)], &[labels(1)]);
+        batch.exemplars.push(ExemplarSample {
+            series: SampleSeries::New(0),
+            exemplar: Exemplar {
+                labels: Labels::from_pairs([("trace_id", t.to_string())]).unwrap(),
+                value: 1.0,
+                timestamp: t,
+                timed: true,
+            },
+        });
+        shard.on(0, append(request, batch), &mut actions);
+    }
+    let done = |lsn, failed: bool| Event::LogDone {
+        lsn,
+        result: match failed {
+            true => Err("no".to_owned()),
+            false => Ok(lsn),
+        },
+    };
+    assert_eq!(shard.begin_checkpoint().2, 0, "the first is in flight");
+    shard.on(0, done(1, false), &mut actions);
+    assert_eq!(shard.begin_checkpoint().2, 1);
+    shard.on(0, done(2, true), &mut actions);
+    assert_eq!(shard.begin_checkpoint().2, 1, "the others failed");
+    shard.on(0, Event::LogReopened, &mut actions);
+    shard.on(0, done(2, false), &mut actions);
+    assert_eq!(shard.begin_checkpoint().2, 3);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use crate::api::write::WriteState;
 use crate::app::{App, ReloadRequest};
 use crate::cli::{Ack, Flags, Runtime};
-use crate::config::Config;
+use crate::config::{Config, Defaults};
 use crate::http::server::{ServerLimits, bind, serve};
 use crate::limits::{OPEN_FILES_WANTED, SHUTDOWN_DRAIN_MAX};
 use crate::query_slots::QuerySlots;
@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 use storage_engine::limits::RESERVE_BYTES;
 use storage_engine::maintenance::MaintenanceOptions;
 use storage_engine::process::raise_open_files_limit;
+use storage_engine::shard::StartSettings;
 use storage_engine::store::{AckMode, OpenError, RuntimeChoice, Store, StoreOptions};
 use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::{SignalKind, signal};
@@ -146,11 +147,17 @@ async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
 /// The file in force, or the built-in configuration, which scrapes the address that we really listen on.
 fn load(flags: &Flags, address: Option<SocketAddr>) -> Result<Config, StartError> {
     match (flags.config_path(), address) {
-        (Some(path), _) => Config::load(&path).map_err(|error| StartError::Config {
-            path: path.display().to_string(),
-            reason: error.to_string(),
-        }),
-        (None, Some(address)) => Ok(Config::built_in_at(address, &flags.route_prefix)),
+        (Some(path), _) => {
+            Config::load(&path, Defaults::of(flags)).map_err(|error| StartError::Config {
+                path: path.display().to_string(),
+                reason: error.to_string(),
+            })
+        }
+        (None, Some(address)) => Ok(Config::built_in_at(
+            address,
+            &flags.route_prefix,
+            Defaults::of(flags),
+        )),
         (None, None) => Ok(Config::built_in(flags)),
     }
 }
@@ -187,6 +194,10 @@ fn store_options(flags: &Flags, config: &Config) -> StoreOptions {
         ..MaintenanceOptions::default()
     };
     options.exemplars_max = exemplars_max(flags, config);
+    options.starts = StartSettings {
+        keep: flags.has_feature("st-storage"),
+        zero_sample: flags.has_feature("created-timestamp-zero-ingestion"),
+    };
     options.series_per_shard_max = flags.series_per_shard_max;
     options.series_limits = flags.series_limits;
     options
@@ -290,6 +301,11 @@ async fn apply(app: &App, services: &Services, mut config: Config) {
         // The switch of older start scripts; the file has `extra_scrape_metrics` for single jobs.
         for job in &mut jobs {
             job.extra_scrape_metrics = true;
+        }
+    }
+    if app.flags().reads_starts() {
+        for job in &mut jobs {
+            job.created_lines_are_starts = true;
         }
     }
     services.scrape.apply(jobs, &external_labels);

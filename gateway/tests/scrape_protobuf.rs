@@ -1,4 +1,4 @@
-//! Pages in protobuf, scraped by a real process: negotiation, native histograms, classic series beside them, exemplars.
+//! Pages in protobuf, scraped by a real process: negotiation, native histograms, classic series beside them, exemplars, starts.
 #![allow(clippy::unwrap_used, reason = "a failed step of a test ends it")]
 
 mod support;
@@ -154,9 +154,10 @@ fn names(ferula: &Ferula) -> Vec<String> {
 
 #[test]
 fn native_histograms_are_asked_for_and_stored() {
-    let (target, asked) = serve(page(now_ms() - 60_000));
+    let start_ms = now_ms() - 60_000;
+    let (target, asked) = serve(page(start_ms));
     let directory = tempfile::tempdir().unwrap();
-    let flags = ["--enable-feature=exemplar-storage"];
+    let flags = ["--enable-feature=exemplar-storage,created-timestamp-zero-ingestion"];
     let ferula = start(directory.path(), &target, NATIVE, &flags);
     let accept = "accept: application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1\r\n";
     let request = asked.lock().unwrap()[0].to_ascii_lowercase();
@@ -180,6 +181,12 @@ fn native_histograms_are_asked_for_and_stored() {
         exemplars["data"][0]["exemplars"],
         serde_json::json!([{"labels": {"trace_id": "t"}, "value": "0.75", "timestamp": 1600000000.5}])
     );
+    // The counter began with a zero at its start, once.
+    let first = ferula.query("{\"jobs.done\"}[5m]");
+    let values = first[0]["values"].as_array().unwrap();
+    assert_eq!(values[0][1], "0");
+    assert_eq!(values[0][0].as_f64(), Some(start_ms as f64 / 1000.0));
+    assert!(values[1..].iter().all(|v| v[1] == "7"), "{values:?}");
     let metadata = ferula.get("/api/v1/metadata?metric=jobs.done").json();
     assert_eq!(
         metadata["data"]["jobs.done"],

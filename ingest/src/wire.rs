@@ -195,6 +195,31 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// A sample message of remote write 2.0: timestamp, value and start timestamp (0: none).
+#[inline]
+pub(crate) fn started_sample(bytes: &[u8]) -> Result<(i64, f64, i64), WireError> {
+    let mut reader = Reader::new(bytes);
+    let (mut timestamp, mut value, mut start) = (0i64, 0f64, 0i64);
+    while let Some(tag) = reader.tag("Sample")? {
+        match tag.field {
+            1 => {
+                tag.expect(FIXED64, "Value")?;
+                value = f64::from_bits(reader.fixed64()?);
+            }
+            2 => {
+                tag.expect(VARINT, "Timestamp")?;
+                timestamp = reader.varint()? as i64;
+            }
+            3 => {
+                tag.expect(VARINT, "StartTimestamp")?;
+                start = reader.varint()? as i64;
+            }
+            _ => reader.skip(tag)?,
+        }
+    }
+    Ok((timestamp, value, start))
+}
+
 /// A sample message: value and timestamp in milliseconds.
 #[inline]
 pub(crate) fn sample(bytes: &[u8]) -> Result<(i64, f64), WireError> {

@@ -17,6 +17,7 @@ pub mod prometheus;
 pub mod runtime;
 pub mod shard;
 pub mod shard_api;
+mod starts;
 pub mod store;
 pub mod tombstones;
 pub mod wal;

@@ -44,6 +44,8 @@ pub const CHECKPOINTS_KEPT: usize = 2;
 pub const CHECKPOINT_PIECE_BYTES: usize = 256 << 10;
 /// Series that are copied in one slice of a shard's time.
 pub const CHECKPOINT_SLICE_SERIES: u32 = 128;
+/// Start timestamps after which such a slice takes no further series.
+pub const CHECKPOINT_SLICE_STARTS: usize = 4096;
 /// Messages that a shard takes from its mailbox before a query slice has its turn.
 pub const MAIL_PER_TURN_MAX: usize = 64;
 /// How long a shard with mail may stand still before the watchdog ends the process, in milliseconds.

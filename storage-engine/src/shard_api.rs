@@ -17,7 +17,7 @@ pub struct AppendBatch {
     pub values: Vec<f64>,
     /// Native histogram samples, stored after the columns.
     pub histograms: Vec<HistogramSample>,
-    /// When the counting began that each float sample is the result of (0: not known); empty, or one entry for each.
+    /// Since when the counter behind each float sample counts (0: not known); samples beyond the end have none.
     pub starts: Vec<TimestampMs>,
     /// The same for `histograms`.
     pub histogram_starts: Vec<TimestampMs>,
@@ -30,10 +30,41 @@ pub struct AppendBatch {
 }
 
 impl AppendBatch {
+    /// Notes the start of the float sample that was pushed last; 0 for none.
+    #[inline]
+    pub fn start_of_last(&mut self, start: TimestampMs) {
+        if start != 0 {
+            note_last(&mut self.starts, self.series.len(), start);
+        }
+    }
+
+    /// Notes the start of the histogram that was pushed last; 0 for none.
+    pub fn histogram_start_of_last(&mut self, start: TimestampMs) {
+        if start != 0 {
+            note_last(&mut self.histogram_starts, self.histograms.len(), start);
+        }
+    }
+
+    /// The start of a sample, histograms counting on from the floats; 0 for none.
+    pub fn start_of(&self, sample: u32) -> TimestampMs {
+        let sample = sample as usize;
+        let start = match sample.checked_sub(self.series.len().max(self.timestamps.len())) {
+            None => self.starts.get(sample),
+            Some(histogram) => self.histogram_starts.get(histogram),
+        };
+        start.copied().unwrap_or(0)
+    }
+
     /// Samples of both kinds.
     pub fn sample_count(&self) -> usize {
         self.series.len() + self.histograms.len()
     }
+}
+
+#[cold]
+fn note_last(starts: &mut Vec<TimestampMs>, samples: usize, start: TimestampMs) {
+    starts.resize(samples.saturating_sub(1), 0);
+    starts.push(start);
 }
 
 /// One native histogram sample of a batch. The sender has validated it.

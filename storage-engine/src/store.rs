@@ -15,7 +15,7 @@ use crate::maintenance::{MaintenanceOptions, Shelf, shard_dir};
 use crate::model::ShardId;
 use crate::runtime::{Mail, Mailbox, PublishedStats, Refused, ShardStart, ShardThread, StartState};
 use crate::runtime::{Watchdog, probe_ring};
-use crate::shard::{Action, SeriesLimits, Shard, ShardConfig, ShardStats};
+use crate::shard::{Action, SeriesLimits, Shard, ShardConfig, ShardStats, StartSettings};
 use crate::shard_api::{
     AppendBatch, AppendError, AppendMode, AppendOutcome, ShardChange, ShardRunner, ShardTask,
 };
@@ -61,6 +61,8 @@ pub struct StoreOptions {
     pub memory_bytes_max: Option<u64>,
     /// Exemplars kept at most, over all shards in equal parts; 0 keeps none.
     pub exemplars_max: usize,
+    /// What to do with start timestamps.
+    pub starts: StartSettings,
     /// Pin each shard's thread to a core.
     pub pin_threads: bool,
     /// Blocks: their ranges, and how long they are kept.
@@ -82,6 +84,7 @@ impl StoreOptions {
             series_limits: SeriesLimits::default(),
             memory_bytes_max: None,
             exemplars_max: 0,
+            starts: StartSettings::default(),
             pin_threads: true,
             maintenance: MaintenanceOptions::default(),
         }
@@ -221,6 +224,7 @@ impl Store {
                 memory_bytes_max: options
                     .memory_bytes_max
                     .map(|bytes| bytes / manifest.shard_count as u64),
+                starts: options.starts,
                 exemplars_max: share(options.exemplars_max, manifest.shard_count, index),
             };
             let place = WalPlace {

@@ -4,7 +4,7 @@
 
 use ferula_storage_engine::maintenance::{MaintenanceOptions, RetentionSettings};
 use ferula_storage_engine::model::{FloatHistogram, Labels, Matcher, SampleColumns};
-use ferula_storage_engine::shard::ShardReader;
+use ferula_storage_engine::shard::{ShardReader, StartSettings};
 use ferula_storage_engine::shard_api::{
     AppendBatch, AppendMode, HistogramSample, ReadNotes, SampleSeries, ShardRunner, ShardTask,
     TaskState, TimeRange,
@@ -46,6 +46,10 @@ fn options(dir: &Path) -> StoreOptions {
         runtime: RuntimeChoice::Tokio,
         pin_threads: false,
         out_of_bounds_window_ms: Some(RANGE / 2),
+        starts: StartSettings {
+            keep: true,
+            zero_sample: false,
+        },
         maintenance: MaintenanceOptions {
             block_range_ms: RANGE,
             block_range_max_ms: Some(9 * RANGE),
@@ -101,6 +105,17 @@ fn histogram(count: u64) -> FloatHistogram {
     }
 }
 
+/// Since when a sample counts: unknown, anew now and then, or known now and then. Late samples count as those before them.
+fn start(series: u32, t: i64) -> i64 {
+    let step = (t - START).div_euclid(1000);
+    match series % 3 {
+        0 => 0,
+        1 => START - 1 + step / 17 * 17_000,
+        _ if step / 25 % 2 == 1 => 0,
+        _ => START - 2 + step / 50 * 50_000,
+    }
+}
+
 fn key(labels: &Labels) -> String {
     format!("{labels:?}")
 }
@@ -123,12 +138,14 @@ fn append(store: &Store, model: &mut Model, step: i64) {
                 timestamp: t,
                 histogram: Arc::new(histogram(step as u64)),
             });
+            batch.histogram_start_of_last(start(series, t));
             Value::Histogram(step as u64)
         } else {
             let bits = bits(series, step);
             batch.series.push(new);
             batch.timestamps.push(t);
             batch.values.push(f64::from_bits(bits));
+            batch.start_of_last(start(series, t));
             Value::Float(bits)
         };
         model.entry(key(&labels)).or_default().insert(t, value);
@@ -160,8 +177,18 @@ impl ShardTask for Dump {
                 .iter()
                 .map(|(t, h)| (*t, Value::Histogram(h.count as u64)));
             let samples: BTreeMap<i64, Value> = floats.chain(histograms).collect();
+            let labels = shard.labels(&selection, series);
+            let id = labels.value("id").parse().unwrap();
+            let mut starts = Vec::new();
+            shard.read_starts(&selection, series, ALL, &mut starts);
+            assert!(starts.is_sorted_by(|a, b| a.0 < b.0 && a.1 != b.1));
+            for &t in samples.keys() {
+                let begun = starts.partition_point(|(from, _)| *from <= t);
+                let found = begun.checked_sub(1).map_or(0, |run| starts[run].1);
+                assert_eq!(found, start(id, t), "start of {labels} at {t}: {starts:?}");
+            }
             if !samples.is_empty() {
-                let before = all.insert(key(&shard.labels(&selection, series)), samples);
+                let before = all.insert(key(&labels), samples);
                 assert!(before.is_none(), "a series came twice");
             }
         }

@@ -106,11 +106,7 @@ const FIXED: &[(&str, bool, &[&str])] = &[
         &["concurrent_rule_eval", "keep_firing_for", "query_offset"],
     ),
     ("scrape", true, &["extra_scrape_metrics"]),
-    (
-        "scrape",
-        false,
-        &["start_timestamp_zero_ingestion", "type_and_unit_labels"],
-    ),
+    ("scrape", false, &["type_and_unit_labels"]),
     ("service_discovery_providers", true, &["file", "static"]),
     (
         "service_discovery_providers",
@@ -159,7 +155,6 @@ const FIXED: &[(&str, bool, &[&str])] = &[
         &[
             "delayed_compaction",
             "histograms_st_encoding",
-            "st_storage",
             "use_uncached_io",
             "xor2_encoding",
         ],
@@ -200,6 +195,10 @@ fn registry(flags: &Flags) -> Registry {
     set("promql", "per_step_stats", per_step);
     let exemplars = flags.has_feature("exemplar-storage");
     set("tsdb", "exemplar_storage", exemplars);
+    let starts = flags.has_feature("st-storage");
+    set("tsdb", "st_storage", starts);
+    let zeros = flags.has_feature("created-timestamp-zero-ingestion");
+    set("scrape", "start_timestamp_zero_ingestion", zeros);
     let experimental = flags.has_feature("promql-experimental-functions");
     for name in ["limitk", "limit_ratio"] {
         set("promql_operators", name, experimental);

@@ -316,6 +316,7 @@ fn write_shards(page: &mut Exposition, stats: &[ShardStats]) {
         ("out_of_order", sum(|s| s.out_of_order_bytes)),
         ("tombstones", sum(|s| s.tombstone_bytes)),
         ("exemplars", sum(|s| s.exemplar_bytes)),
+        ("starts", sum(|s| s.start_bytes)),
     ] {
         page.sample(&[("part", part)], bytes);
     }

@@ -311,6 +311,11 @@ impl Flags {
         self.config_file.clone().or_else(found)
     }
 
+    /// Is any feature on that wants start timestamps?
+    pub fn reads_starts(&self) -> bool {
+        self.has_feature("st-storage") || self.has_feature("created-timestamp-zero-ingestion")
+    }
+
     /// Was this value of `--enable-feature` given?
     pub fn has_feature(&self, name: &str) -> bool {
         self.features.iter().any(|f| f == name)

@@ -2,7 +2,7 @@
 
 use super::field::{Field, FilePath};
 use super::schema::global::{EXEMPLARS_MAX, Exemplars};
-use super::schema::scrape::Job;
+use super::schema::scrape::{Job, protocol_names};
 use super::schema::{Document, JobsFile};
 use super::yaml::{self, Node, Place, Problem};
 use crate::cli::{Flags, retention_of};
@@ -53,6 +53,22 @@ pub enum LoadError {
     },
 }
 
+/// What the command line changes about the defaults of a file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Defaults {
+    /// `global.scrape_protocols` begins with protobuf, the format that has most start timestamps.
+    pub protobuf_first: bool,
+}
+
+impl Defaults {
+    /// What these flags ask for.
+    pub fn of(flags: &Flags) -> Self {
+        Defaults {
+            protobuf_first: flags.reads_starts(),
+        }
+    }
+}
+
 /// A configuration that passed all checks.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -65,13 +81,13 @@ pub struct Config {
 
 impl Config {
     /// Reads and checks the file.
-    pub fn load(path: &Path) -> Result<Self, LoadError> {
+    pub fn load(path: &Path, defaults: Defaults) -> Result<Self, LoadError> {
         let text = read(path)?;
-        Self::parse(&text, path)
+        Self::parse(&text, path, defaults)
     }
 
     /// Checks a text that stands (or would stand) in `path`.
-    pub fn parse(text: &str, path: &Path) -> Result<Self, LoadError> {
+    pub fn parse(text: &str, path: &Path, defaults: Defaults) -> Result<Self, LoadError> {
         let locate = |problem: Problem| invalid(path, problem);
         let dir = path.parent().unwrap_or_else(|| Path::new(""));
         let root = yaml::parse(text).map_err(locate)?;
@@ -82,6 +98,9 @@ impl Config {
                 super::field::Ms::secs(10).min(document.global.scrape_interval);
             "utf8".clone_into(&mut document.global.metric_name_validation_scheme);
             "allow-utf-8".clone_into(&mut document.global.metric_name_escaping_scheme);
+        }
+        if defaults.protobuf_first && document.global.scrape_protocols.is_empty() {
+            document.global.scrape_protocols = protocol_names(true);
         }
         check_translation(&document, &root).map_err(locate)?;
         let mut warnings = Vec::new();
@@ -132,17 +151,13 @@ impl Config {
 
     /// What runs when there is no file: the server scrapes itself at its first address.
     pub fn built_in(flags: &Flags) -> Self {
-        match flags.listen_addresses.first() {
-            Some(address) => Self::built_in_at(*address, &flags.route_prefix),
-            None => Self::built_in_at(
-                SocketAddr::from(([127, 0, 0, 1], 9090)),
-                &flags.route_prefix,
-            ),
-        }
+        let address = flags.listen_addresses.first().copied();
+        let address = address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9090)));
+        Self::built_in_at(address, &flags.route_prefix, Defaults::of(flags))
     }
 
     /// As [`Config::built_in`], for the address that the server really listens on and the prefix (`/x` or nothing) of its routes.
-    pub fn built_in_at(address: SocketAddr, route_prefix: &str) -> Self {
+    pub fn built_in_at(address: SocketAddr, route_prefix: &str, defaults: Defaults) -> Self {
         let own = if address.ip().is_unspecified() {
             format!("localhost:{}", address.port())
         } else {
@@ -154,7 +169,7 @@ impl Config {
             let job = "  - job_name: prometheus\n";
             text = text.replace(job, &format!("{job}    metrics_path: {path}\n"));
         }
-        match Self::parse(&text, Path::new("built-in.yml")) {
+        match Self::parse(&text, Path::new("built-in.yml"), defaults) {
             Ok(config) => config,
             Err(error) => unreachable!("BUG: the built-in configuration is refused: {error}"),
         }

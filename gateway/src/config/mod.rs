@@ -10,7 +10,7 @@ pub mod schema;
 pub mod yaml;
 
 pub use bytes::{BytesError, format_bytes, parse_bytes};
-pub use loaded::{Config, DEFAULT_CONFIG, LoadError};
+pub use loaded::{Config, DEFAULT_CONFIG, Defaults, LoadError};
 pub use storage_engine::model::{DurationError, format_duration_ms, parse_duration_ms};
 
 #[cfg(test)]

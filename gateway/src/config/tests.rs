@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 fn parse(text: &str) -> Result<Config, LoadError> {
-    Config::parse(text, Path::new("prometheus.yml"))
+    Config::parse(text, Path::new("prometheus.yml"), Defaults::default())
 }
 
 fn good(text: &str) -> Config {
@@ -50,12 +50,12 @@ fn job(lines: &str) -> String {
 
 #[test]
 fn the_built_in_configuration_loads() {
-    let config = Config::built_in_at("0.0.0.0:1234".parse().unwrap(), "");
+    let config = Config::built_in_at("0.0.0.0:1234".parse().unwrap(), "", Defaults::default());
     let job = &config.scrape_configs()[0];
     assert_eq!((job.interval.as_secs(), job.timeout.as_secs()), (5, 5));
     assert_eq!(job.static_configs[0].targets, ["localhost:1234"]);
     assert!(config.inactive_sections().is_empty());
-    let other = Config::built_in_at("127.0.0.1:7".parse().unwrap(), "/a/b");
+    let other = Config::built_in_at("127.0.0.1:7".parse().unwrap(), "/a/b", Defaults::default());
     assert_eq!(
         other.scrape_configs()[0].static_configs[0].targets,
         ["127.0.0.1:7"]
@@ -216,7 +216,12 @@ fn files_are_relative_to_the_configuration() {
     let text = job(
         "basic_auth: {username: u, password_file: pw}\nfile_sd_configs: [{files: ['t/*.json', /abs/x.yml]}]",
     );
-    let config = Config::parse(&text, Path::new("/etc/prom/prometheus.yml")).unwrap();
+    let config = Config::parse(
+        &text,
+        Path::new("/etc/prom/prometheus.yml"),
+        Defaults::default(),
+    )
+    .unwrap();
     let job = &config.scrape_configs()[0];
     assert_eq!(
         job.file_sd_configs[0].files,
@@ -429,7 +434,7 @@ fn jobs_in_other_files() {
     );
     write("jobs_2.yml", "scrape_configs:\n- job_name: c\n");
     let main = dir.path().join("prometheus.yml");
-    let config = Config::load(&main).unwrap();
+    let config = Config::load(&main, Defaults::default()).unwrap();
     let jobs = config.scrape_configs();
     assert_eq!(
         jobs.iter().map(|j| j.job_name.as_str()).collect::<Vec<_>>(),
@@ -442,7 +447,9 @@ fn jobs_in_other_files() {
     );
     assert!(config.job_yaml("c").unwrap().starts_with("job_name: c\n"));
     write("jobs_2.yml", "scrape_configs:\n- job_name: b\n");
-    let error = Config::load(&main).unwrap_err().to_string();
+    let error = Config::load(&main, Defaults::default())
+        .unwrap_err()
+        .to_string();
     assert!(
         error.ends_with(
             "jobs_2.yml: line 2, column 13: found multiple scrape configs with job name \"b\""
@@ -452,8 +459,38 @@ fn jobs_in_other_files() {
 }
 
 #[test]
+fn who_wants_starts_asks_for_protobuf_first() {
+    let defaults = Defaults {
+        protobuf_first: true,
+    };
+    let load = |text: &str| Config::parse(text, Path::new("p.yml"), defaults).unwrap();
+    let all = [
+        "PrometheusProto",
+        "OpenMetricsText1.0.0",
+        "OpenMetricsText0.0.1",
+        "PrometheusText1.0.0",
+        "PrometheusText0.0.4",
+    ];
+    for global in ["", "global:\n  scrape_interval: 1s\n"] {
+        let config = load(&format!("{global}scrape_configs:\n- job_name: a\n"));
+        let asked = &config.scrape_configs()[0].protocols;
+        assert!(asked.iter().map(|p| p.name()).eq(all), "{asked:?}");
+        assert_eq!(config.document().global.scrape_protocols, all);
+    }
+    // What the file says holds.
+    let config = load(
+        "global:\n  scrape_protocols: [PrometheusText0.0.4]\nscrape_configs:\n- job_name: a\n\
+         - job_name: b\n  scrape_protocols: [OpenMetricsText1.0.0]\n",
+    );
+    let jobs = config.scrape_configs();
+    assert_eq!(jobs[0].protocols, [ScrapeProtocol::PrometheusText0_0_4]);
+    assert_eq!(jobs[1].protocols, [ScrapeProtocol::OpenMetricsText1_0_0]);
+}
+
+#[test]
 fn files_that_cannot_be_read() {
-    let error = Config::load(Path::new("/no/such/prometheus.yml")).unwrap_err();
+    let error =
+        Config::load(Path::new("/no/such/prometheus.yml"), Defaults::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "open /no/such/prometheus.yml: no such file or directory"
@@ -461,7 +498,9 @@ fn files_that_cannot_be_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("p.yml");
     std::fs::write(&path, b"global:\n  x: \xff\n").unwrap();
-    let error = Config::load(&path).unwrap_err().to_string();
+    let error = Config::load(&path, Defaults::default())
+        .unwrap_err()
+        .to_string();
     assert!(
         error.ends_with("p.yml: line 2, column 6: not valid UTF-8"),
         "{error}"

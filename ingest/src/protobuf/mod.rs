@@ -54,7 +54,6 @@ pub(crate) struct FoundSample<'p> {
     /// Milliseconds, when the target sent a timestamp.
     pub(crate) timestamp: Option<TimestampMs>,
     /// Since when the metric counts; 0 when not known.
-    #[allow(dead_code, reason = "stored by the next commit")]
     pub(crate) start: TimestampMs,
     /// Ascending by time, value, labels. Those of a native histogram all have a timestamp.
     pub(crate) exemplars: &'p [Exemplar],

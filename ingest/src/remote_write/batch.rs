@@ -184,6 +184,14 @@ impl ShardPart {
         self.exemplar_origins.push(origin);
     }
 
+    /// Notes starts of the last `samples` samples, from the first of them on.
+    #[cold]
+    fn note_starts(&mut self, samples: usize, starts: &[i64]) {
+        let before = self.batch.series.len().saturating_sub(samples);
+        self.batch.starts.resize(before, 0);
+        self.batch.starts.extend_from_slice(starts);
+    }
+
     /// Whose sample number `index` is, to be replaced.
     pub(crate) fn series_mut(&mut self, index: u32) -> Option<&mut SampleSeries> {
         let index = index as usize;
@@ -203,8 +211,9 @@ impl ShardPart {
             values: self.batch.values.clone(),
             histograms: self.batch.histograms.clone(),
             exemplars: self.batch.exemplars.clone(),
+            starts: self.batch.starts.clone(),
+            histogram_starts: self.batch.histogram_starts.clone(),
             timestamp_max: self.batch.timestamp_max,
-            ..AppendBatch::default()
         }
     }
 
@@ -241,6 +250,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) origin: u32,
     pub(crate) timestamps: &'a [i64],
     pub(crate) values: &'a [f64],
+    /// Start timestamps, as far as there are any.
+    pub(crate) starts: &'a [i64],
     pub(crate) histograms: &'a [Histogram],
     pub(crate) exemplars: &'a [Exemplar],
 }
@@ -303,6 +314,9 @@ impl<F: Fn(u64) -> usize> Sorter<F> {
             for (&timestamp, &value) in arrival.timestamps.iter().zip(arrival.values) {
                 part.push(series, arrival.origin, (timestamp, value));
             }
+            if !arrival.starts.is_empty() {
+                part.note_starts(arrival.timestamps.len(), arrival.starts);
+            }
         }
         if !arrival.exemplars.is_empty() {
             self.place_exemplars((shard, series), arrival);
@@ -342,6 +356,7 @@ impl<F: Fn(u64) -> usize> Sorter<F> {
                     {
                         let sample = (histogram.timestamp, Arc::clone(value));
                         part.push_histogram(series, arrival.origin, sample);
+                        part.batch.histogram_start_of_last(histogram.start);
                     }
                 }
                 Err(error) => self.invalid.push((arrival.origin, error.clone())),

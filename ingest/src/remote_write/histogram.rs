@@ -2,7 +2,7 @@
 //!
 //! Promise: integer and float histograms come out in one form, with a schema that the shards take, or with
 //! Prometheus's words for what is wrong; packed and single numbers are read alike.
-//! Not here: the exemplars of a histogram, its start timestamp (read over).
+//! Not here: the exemplars of a histogram (they stand beside it in its series).
 
 use super::WriteError;
 use crate::limits::HISTOGRAM_PARTS_PER_REQUEST_MAX;
@@ -19,6 +19,8 @@ use storage_engine::model::{
 #[derive(Debug, Clone)]
 pub(crate) struct Histogram {
     pub(crate) timestamp: TimestampMs,
+    /// Since when it counts; 0: not known.
+    pub(crate) start: TimestampMs,
     pub(crate) value: Result<Arc<FloatHistogram>, HistogramError>,
 }
 
@@ -70,7 +72,7 @@ enum Number {
 /// Reads a message of either version.
 pub(crate) fn histogram(message: &[u8]) -> Result<Histogram, WireError> {
     let mut out = FloatHistogram::default();
-    let mut timestamp = 0;
+    let (mut timestamp, mut start) = (0, 0);
     let (mut count, mut zero_count) = (Number::Integer(0), Number::Integer(0));
     let (mut positive, mut negative) = (Side::default(), Side::default());
     let mut reader = Reader::new(message);
@@ -103,6 +105,7 @@ pub(crate) fn histogram(message: &[u8]) -> Result<Histogram, WireError> {
             }
             15 => timestamp = unsigned(&mut reader, tag, "Timestamp")? as i64,
             16 => double_list(&mut reader, tag, "CustomValues", &mut out.custom_values)?,
+            17 => start = unsigned(&mut reader, tag, "StartTimestamp")? as i64,
             _ => reader.skip(tag)?,
         }
     }
@@ -124,6 +127,7 @@ pub(crate) fn histogram(message: &[u8]) -> Result<Histogram, WireError> {
     let value = out.limit_resolution().and_then(|()| out.validate());
     Ok(Histogram {
         timestamp,
+        start,
         value: value.map(|()| Arc::new(out)),
     })
 }

@@ -162,8 +162,9 @@ impl WriteSession {
             places.insert(origin, index);
             Ok(Some(index))
         };
-        for &sample in &stale.samples {
-            let Some((origin, sample)) = part.sample(sample) else {
+        for &number in &stale.samples {
+            let start = part.batch.start_of(number);
+            let Some((origin, sample)) = part.sample(number) else {
                 continue;
             };
             let Some(index) = place(self, &mut out, origin)? else {
@@ -171,9 +172,13 @@ impl WriteSession {
             };
             let series = SampleSeries::New(index);
             match sample {
-                Sample::Float(timestamp, value) => out.push(series, origin, (timestamp, value)),
+                Sample::Float(timestamp, value) => {
+                    out.push(series, origin, (timestamp, value));
+                    out.batch.start_of_last(start);
+                }
                 Sample::Histogram(timestamp, histogram) => {
                     out.push_histogram(series, origin, (timestamp, histogram));
+                    out.batch.histogram_start_of_last(start);
                 }
             }
         }

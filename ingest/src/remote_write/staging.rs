@@ -35,6 +35,8 @@ pub(crate) struct Staging {
     series: Vec<Staged>,
     pub(crate) timestamps: Vec<i64>,
     pub(crate) values: Vec<f64>,
+    /// Start timestamps, as far as there are any.
+    pub(crate) starts: Vec<i64>,
     pub(crate) histograms: Vec<Histogram>,
     pub(crate) exemplars: Vec<Exemplar>,
     histogram_parts: usize,
@@ -54,6 +56,7 @@ impl Staging {
         self.series.clear();
         self.timestamps.clear();
         self.values.clear();
+        self.starts.clear();
         self.histograms.clear();
         self.exemplars.clear();
         self.histogram_parts = 0;
@@ -62,6 +65,22 @@ impl Staging {
     pub(crate) fn push_sample(&mut self, timestamp: i64, value: f64) {
         self.timestamps.push(timestamp);
         self.values.push(value);
+    }
+
+    /// Notes the start of the sample that was pushed last.
+    #[inline]
+    pub(crate) fn start_of_last(&mut self, start: i64) {
+        if start != 0 {
+            self.starts
+                .resize(self.timestamps.len().saturating_sub(1), 0);
+            self.starts.push(start);
+        }
+    }
+
+    /// The starts of some samples, those at the end perhaps missing.
+    fn starts(&self, from: usize, to: usize) -> &[i64] {
+        let end = to.min(self.starts.len());
+        self.starts.get(from.min(end)..end).unwrap_or_default()
     }
 
     pub(crate) fn push_histogram(&mut self, histogram: Histogram) -> Result<(), WriteError> {
@@ -87,6 +106,7 @@ impl Staging {
         let end = self.samples_staged();
         self.timestamps.truncate(end);
         self.values.truncate(end);
+        self.starts.truncate(end);
         let end = self.series.last().map_or(0, |s| s.histograms_end as usize);
         self.histograms.truncate(end);
         let end = self.series.last().map_or(0, |s| s.exemplars_end as usize);
@@ -134,6 +154,7 @@ impl Staging {
                 origin: staged.origin,
                 timestamps: self.timestamps.get(start..end).unwrap_or_default(),
                 values: self.values.get(start..end).unwrap_or_default(),
+                starts: self.starts(start, end),
                 histograms: histograms.unwrap_or_default(),
                 exemplars: exemplars.unwrap_or_default(),
             };
@@ -151,6 +172,7 @@ impl Staging {
                     origin: staged.origin,
                     timestamps: &reread.timestamps,
                     values: &reread.values,
+                    starts: &reread.starts,
                     histograms: &reread.histograms,
                     exemplars: &reread.exemplars,
                 };

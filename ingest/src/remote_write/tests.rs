@@ -33,6 +33,8 @@ struct FakeShard {
     series: Vec<FakeSeries>,
     /// Series and exemplar.
     exemplars: Vec<(u32, Exemplar)>,
+    /// Time and start of every sample that has one, by series.
+    starts: Vec<(u32, i64, i64)>,
 }
 
 /// Labels, generation, samples.
@@ -122,6 +124,10 @@ impl FakeShard {
                     outcome.accepted += 1;
                     if mode == AppendMode::Partial {
                         self.series[at as usize].2.push((timestamp, value));
+                        match batch.start_of(sample as u32) {
+                            0 => {}
+                            start => self.starts.push((at, timestamp, start)),
+                        }
                     }
                 }
             }
@@ -930,6 +936,51 @@ fn exemplars_follow_their_series_to_new_references() {
             "{version:?}"
         );
     }
+}
+
+#[test]
+fn starts_stay_with_their_samples() {
+    let started = |timestamp: i64, start: i64| {
+        let mut sample = sample_bytes(timestamp, 1.0);
+        varint_field(&mut sample, 3, start as u64);
+        sample
+    };
+    let receiver = Receiver::new(1);
+    for step in [0, 10, 20] {
+        let now = NOW + step;
+        let mut body = BodyV2::new();
+        // None, then one of two samples, then a histogram with one behind a histogram without.
+        body.add(UP, &[(now, 1.0), (now + 1, 2.0)]);
+        let refs = body.refs(DOWN);
+        let mut rest = Vec::new();
+        bytes_field(&mut rest, 2, &sample_bytes(now, 1.0));
+        bytes_field(&mut rest, 2, &started(now + 1, NOW - 7));
+        body.raw(&refs, &rest);
+        let refs = body.refs(&[("__name__", "h")]);
+        let mut rest = Vec::new();
+        bytes_field(&mut rest, 3, &histogram_bytes(now, 1.5, 1));
+        let mut second = histogram_bytes(now + 1, 2.5, 1);
+        varint_field(&mut second, 17, (NOW - 8) as u64);
+        bytes_field(&mut rest, 3, &second);
+        body.raw(&refs, &rest);
+        body.add(UP, &[(now + 2, 3.0)]);
+        let result = receiver.write(Version::V2, &body.bytes());
+        assert_eq!(answer(&result), (204, ""));
+        assert_eq!((result.samples_stored, result.histograms_stored), (5, 2));
+        // The next time all references are unknown, and what was refused is sent again.
+        receiver.store.restart();
+    }
+    let shard = receiver.store.shards[0].borrow();
+    let of = |name: &str| {
+        let labels = |at: u32| Labels::from_canonical(&shard.series[at as usize].0).unwrap();
+        let starts = shard.starts.iter();
+        let starts = starts.filter(|(at, _, _)| labels(*at).value("__name__") == name);
+        let starts: Vec<_> = starts.map(|(_, t, start)| (t - NOW, start - NOW)).collect();
+        starts
+    };
+    assert_eq!(of("up"), []);
+    assert_eq!(of("down"), [(1, -7), (11, -7), (21, -7)]);
+    assert_eq!(of("h"), [(1, -8), (11, -8), (21, -8)]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::v1::metric_type;
 use crate::identity::{IdentityTable, LabelHasher};
 use crate::limits::SYMBOLS_RETAINED_BYTES;
 use crate::validate::{LabelSetError, canonical_labels, show_labels};
-use crate::wire::{BYTES, Reader, VARINT, WireError, lossy, sample};
+use crate::wire::{BYTES, Reader, VARINT, WireError, lossy, started_sample};
 use std::cell::RefCell;
 use storage_engine::model::METRIC_NAME;
 
@@ -299,8 +299,9 @@ fn walk_series(
             1 => read_references(&mut reader, tag.wire_type, references)?,
             2 => {
                 tag.expect(BYTES, "Samples")?;
-                let (timestamp, value) = sample(reader.bytes()?)?;
+                let (timestamp, value, start) = started_sample(reader.bytes()?)?;
                 staging.push_sample(timestamp, value);
+                staging.start_of_last(start);
             }
             3 => {
                 tag.expect(BYTES, "Histograms")?;

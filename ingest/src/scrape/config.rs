@@ -83,6 +83,8 @@ pub struct ScrapeConfig {
     pub keep_dropped_targets: u64,
     /// `extra_scrape_metrics`
     pub extra_scrape_metrics: bool,
+    /// `_created` lines of OpenMetrics pages say since when a metric counts, and are no samples (a feature of the whole process).
+    pub created_lines_are_starts: bool,
     /// `scrape_native_histograms`
     pub native_histograms: bool,
     /// `always_scrape_classic_histograms`: the classic series of a histogram that is stored as a native one, too.
@@ -131,6 +133,7 @@ impl ScrapeConfig {
             label_value_length_limit: 0,
             keep_dropped_targets: 0,
             extra_scrape_metrics: false,
+            created_lines_are_starts: false,
             native_histograms: false,
             classic_histograms: false,
             native_histogram_bucket_limit: 0,

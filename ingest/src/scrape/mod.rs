@@ -8,6 +8,7 @@ mod batches;
 mod cache;
 pub mod config;
 mod counters;
+mod created;
 mod manager;
 mod native;
 mod page;

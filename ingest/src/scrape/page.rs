@@ -6,6 +6,7 @@
 use super::batches::{Batches, Origin};
 use super::cache::{Known, LineId, SeriesCache, SeriesId, TextClass};
 use super::config::ScrapeConfig;
+use super::created::{Created, Line};
 use super::native::{NativeLimit, fit};
 use super::sample_labels::{SampleLabelsError, report_labels, stored_labels};
 use crate::limits::{
@@ -125,11 +126,26 @@ impl PageReader<'_> {
         counts: &mut PageCounts,
     ) -> Result<(), PageError> {
         let mut parser = Parser::new(page, dialect);
+        let mut created = match self.config.created_lines_are_starts {
+            true if dialect == Dialect::OpenMetrics => Created::of_page(page),
+            _ => None,
+        };
         let scrape = self.cache.scrape();
         while let Some(entry) = parser.next_entry()? {
             match entry {
-                Entry::Series(series) => self.text_sample(&series, now, counts)?,
-                Entry::Type { name, metric_type } => metadata.set_type(&name, metric_type, scrape),
+                Entry::Series(series) => {
+                    let line = created.as_ref().map(|created| created.line(&series));
+                    match line.unwrap_or(Line::Sample(0)) {
+                        Line::Sample(start) => self.text_sample(&series, start, now, counts)?,
+                        Line::Created => {}
+                    }
+                }
+                Entry::Type { name, metric_type } => {
+                    if let Some(created) = &mut created {
+                        created.begin_family(&name, metric_type);
+                    }
+                    metadata.set_type(&name, metric_type, scrape);
+                }
                 Entry::Help { name, text } => metadata.set_help(&name, &text, scrape),
                 Entry::Unit { name, unit } => metadata.set_unit(&name, &unit, scrape),
                 Entry::Comment(_) => {}
@@ -141,6 +157,7 @@ impl PageReader<'_> {
     fn text_sample(
         &mut self,
         series: &Series<'_>,
+        start: TimestampMs,
         now: TimestampMs,
         counts: &mut PageCounts,
     ) -> Result<(), PageError> {
@@ -153,7 +170,7 @@ impl PageReader<'_> {
         let Some(placed) = self.place(&found, now, counts)? else {
             return Ok(());
         };
-        placed.push(self.batches, series.value);
+        placed.push(self.batches, series.value, start);
         if let Some(exemplar) = &series.exemplar {
             self.text_exemplar(&placed, exemplar, counts);
         }
@@ -339,12 +356,20 @@ struct Placed {
 
 impl Placed {
     #[inline]
-    fn push(&self, batches: &mut Batches, value: f64) {
+    fn push(&self, batches: &mut Batches, value: f64, start: TimestampMs) {
         let origin = Origin::Line(self.line);
-        batches.push(self.shard, self.series, self.timestamp, value, origin);
+        if let Some(shard) = batches.shard_mut(self.shard) {
+            shard.push(self.series, self.timestamp, value, origin);
+            shard.batch.start_of_last(start);
+        }
     }
 
-    fn push_histogram(&self, batches: &mut Batches, histogram: Arc<FloatHistogram>) {
+    fn push_histogram(
+        &self,
+        batches: &mut Batches,
+        histogram: Arc<FloatHistogram>,
+        start: TimestampMs,
+    ) {
         if let Some(shard) = batches.shard_mut(self.shard) {
             let sample = HistogramSample {
                 series: self.series,
@@ -352,6 +377,7 @@ impl Placed {
                 histogram,
             };
             shard.push_histogram(sample, self.line);
+            shard.batch.histogram_start_of_last(start);
         }
     }
 
@@ -407,7 +433,7 @@ impl PageSink for ProtobufSink<'_, '_, '_> {
             return Ok(());
         };
         match &sample.value {
-            FoundValue::Float(value) => placed.push(self.reader.batches, *value),
+            FoundValue::Float(value) => placed.push(self.reader.batches, *value, sample.start),
             FoundValue::Histogram(histogram) => {
                 let mut histogram = Arc::clone(histogram);
                 match fit(Arc::make_mut(&mut histogram), self.reader.config) {
@@ -423,7 +449,7 @@ impl PageSink for ProtobufSink<'_, '_, '_> {
                 if self.counts.histogram_parts > HISTOGRAM_PARTS_PER_REQUEST_MAX as u64 {
                     return Err(PageError::HistogramsTooLarge);
                 }
-                placed.push_histogram(self.reader.batches, histogram);
+                placed.push_histogram(self.reader.batches, histogram, sample.start);
             }
         }
         for exemplar in sample.exemplars {

@@ -326,6 +326,8 @@ impl<A: AppendTarget> TargetLoop<A> {
                 timestamps: batch.timestamps.clone(),
                 values: batch.values.clone(),
                 histograms: batch.histograms.clone(),
+                starts: batch.starts.clone(),
+                histogram_starts: batch.histogram_starts.clone(),
                 exemplars: batch.exemplars.clone(),
             };
             let store = Rc::clone(&store);
@@ -440,6 +442,8 @@ impl<A: AppendTarget> TargetLoop<A> {
                 (sent.timestamps.get(sample), sent.values.get(sample))
             {
                 out.push(series, timestamp, value, Origin::Line(line));
+                let start = sent.starts.get(sample).copied();
+                out.batch.start_of_last(start.unwrap_or(0));
             } else if let Some(histogram) = sample.checked_sub(sent.timestamps.len())
                 && let Some(sample) = sent.histograms.get(histogram)
             {
@@ -448,6 +452,8 @@ impl<A: AppendTarget> TargetLoop<A> {
                     ..sample.clone()
                 };
                 out.push_histogram(sample, line);
+                let start = sent.histogram_starts.get(histogram).copied();
+                out.batch.histogram_start_of_last(start.unwrap_or(0));
             }
         }
         for &(exemplar, line) in &unknown.exemplars {
@@ -581,6 +587,8 @@ struct SentSamples {
     timestamps: Vec<TimestampMs>,
     values: Vec<f64>,
     histograms: Vec<HistogramSample>,
+    starts: Vec<TimestampMs>,
+    histogram_starts: Vec<TimestampMs>,
     exemplars: Vec<ExemplarSample>,
 }
 

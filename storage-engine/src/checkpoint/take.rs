@@ -21,10 +21,13 @@ use super::series::{SeriesPiece, put_series};
 use super::state::{PageHome, State};
 use super::{CheckpointError, CheckpointReport};
 use crate::io::{Access, Disk, DiskFile};
-use crate::limits::{CHECKPOINT_PIECE_BYTES, CHECKPOINT_SLICE_SERIES, CHECKPOINTS_KEPT};
+use crate::limits::{
+    CHECKPOINT_PIECE_BYTES, CHECKPOINT_SLICE_SERIES, CHECKPOINT_SLICE_STARTS, CHECKPOINTS_KEPT,
+};
 use crate::shard::ShardReader;
 use crate::wal::format::split_encoded_records;
 use crate::wal::histograms::{LoggedHistogram, encode_histograms_record};
+use crate::wal::starts::encode_starts_record;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -276,6 +279,7 @@ impl<S: ShardDoor> Taking<'_, S> {
         let records = shard(self.door.look(look).await)?;
         self.put_encoded(&records)?;
         self.put_exemplars(exemplars).await?;
+        self.put_starts(slots).await?;
         let look = |shard: &ShardReader<'_>| Some(shard.out_of_order_slots());
         let mut of_slots = shard(self.door.look(look).await)?;
         of_slots.retain(|slot| *slot < slots);
@@ -289,6 +293,37 @@ impl<S: ShardDoor> Taking<'_, S> {
             };
             let records = shard(self.door.look(look).await)?;
             self.put_encoded(&records)?;
+            shard(self.door.breathe().await)?;
+        }
+        Ok(())
+    }
+
+    /// The start timestamps that are here now; runs that begin meanwhile are in the log behind the checkpoint.
+    async fn put_starts(&mut self, slots: u32) -> Result<(), CheckpointError<S::Error>> {
+        let look = |shard: &ShardReader<'_>| Some(shard.start_slots());
+        let mut of_slots = shard(self.door.look(look).await)?;
+        of_slots.retain(|slot| *slot < slots);
+        of_slots.sort_unstable();
+        let mut at = 0;
+        while at < of_slots.len() {
+            let end = of_slots.len().min(at + CHECKPOINT_SLICE_SERIES as usize);
+            let some = of_slots[at..end].to_vec();
+            let look = move |shard: &ShardReader<'_>| {
+                let (mut runs, mut looked_at) = (Vec::new(), 0);
+                for &slot in &some {
+                    if runs.len() >= CHECKPOINT_SLICE_STARTS {
+                        break;
+                    }
+                    shard.put_starts(slot, &mut runs);
+                    looked_at += 1;
+                }
+                Some((runs, looked_at))
+            };
+            let (runs, looked_at) = shard(self.door.look(look).await)?;
+            let mut records = Vec::new();
+            encode_starts_record(&mut records, 0, &runs);
+            self.put_encoded(&records)?;
+            at += looked_at;
             shard(self.door.breathe().await)?;
         }
         Ok(())

@@ -4,7 +4,7 @@ use super::{CheckpointPlace, CheckpointReport, ShardDoor, take_checkpoint};
 use crate::io::{Access, BlockingDisk, CrashImage, Disk, Fault, SimulatedDisk};
 use crate::model::{BucketSpan, Exemplar, FloatHistogram, Labels, Matcher, SampleColumns};
 use crate::runtime::replay_shard;
-use crate::shard::{Action, Event, Shard, ShardConfig, ShardReader};
+use crate::shard::{Action, Event, Shard, ShardConfig, ShardReader, StartSettings};
 use crate::shard_api::{
     AppendBatch, AppendError, AppendMode, AppendOutcome, ExemplarSample, HistogramSample,
     SampleSeries, ShardChange, TimeRange,
@@ -12,7 +12,7 @@ use crate::shard_api::{
 use crate::wal::{AckMode, Replayed, WalOptions, WalPlace, WalWriter};
 use futures_util::FutureExt;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 const ALL: TimeRange = TimeRange {
@@ -95,6 +95,18 @@ fn histogram(round: u64) -> Arc<FloatHistogram> {
     })
 }
 
+/// Since when a sample counts: for some series always unknown, for others now and then, others start anew now and then.
+fn start(series: u64, t: i64) -> i64 {
+    let round = t / 1000;
+    match series % 3 {
+        0 => 0,
+        _ if series >= 1000 => 0,
+        1 => 1 + round / 10 * 10_000,
+        _ if round % 30 < 10 => 0,
+        _ => 2 + round / 30 * 30_000,
+    }
+}
+
 fn exemplar(round: u64) -> Exemplar {
     Exemplar {
         labels: Labels::from_pairs([("trace_id", round.to_string())]).unwrap(),
@@ -126,6 +138,10 @@ impl World {
         let config = ShardConfig {
             out_of_bounds_window_ms: None,
             exemplars_max: 40,
+            starts: StartSettings {
+                keep: true,
+                zero_sample: false,
+            },
             ..ShardConfig::default()
         };
         let mut shard = Shard::new(config);
@@ -209,12 +225,14 @@ impl World {
                     timestamp: t,
                     histogram: histogram(round),
                 });
+                batch.histogram_start_of_last(start(series, t));
                 added.insert((series, t, (round as f64).to_bits() | 1 << 63));
             } else {
                 let value = value(series, round);
                 batch.series.push(SampleSeries::New(new));
                 batch.timestamps.push(t);
                 batch.values.push(value);
+                batch.start_of_last(start(series, t));
                 added.insert((series, t, value.to_bits()));
             }
             if series % 3 == 1 {
@@ -303,6 +321,11 @@ impl World {
             .collect();
         assert!(missing.is_empty(), "{what}: lost {missing:?}");
         assert!(found.is_subset(&before.tried.borrow()), "{what}: invented");
+        let starts = starts(&self.shard.borrow());
+        for (series, t, _) in wanted.iter().filter(|s| s.1 >= from) {
+            let found = starts.get(&(*series, *t)).copied();
+            assert_eq!(found, Some(start(*series, *t)), "{what}: {series} at {t}");
+        }
     }
 }
 
@@ -329,6 +352,28 @@ fn contents(shard: &Shard) -> Samples {
         }
         let matcher = Matcher::equal("series", series.to_string());
         assert_eq!(reader.indexed(&[matcher]), [slot], "postings");
+    }
+    found
+}
+
+/// The start of every sample.
+fn starts(shard: &Shard) -> BTreeMap<(u64, i64), i64> {
+    let reader = shard.reader();
+    let mut found = BTreeMap::new();
+    for slot in reader.head_slots(ALL) {
+        let mut canonical = Vec::new();
+        reader.put_canonical(slot, &mut canonical);
+        let labels = Labels::from_canonical(&canonical).unwrap();
+        let series: u64 = labels.value("series").parse().unwrap();
+        let mut samples = crate::model::SeriesSamples::default();
+        reader.read_head(slot, ALL, &mut samples);
+        assert!(samples.starts.is_sorted_by(|a, b| a.0 < b.0 && a.1 != b.1));
+        let histograms = samples.histograms.iter().map(|(t, _)| *t);
+        for t in samples.floats.timestamps.iter().copied().chain(histograms) {
+            let begun = samples.starts.partition_point(|(from, _)| *from <= t);
+            let start = begun.checked_sub(1).map_or(0, |run| samples.starts[run].1);
+            found.insert((series, t), start);
+        }
     }
     found
 }

@@ -185,6 +185,12 @@ impl Head {
         }
     }
 
+    /// Time of a series' newest in-order sample.
+    pub(crate) fn newest_time(&self, index: u32) -> Option<TimestampMs> {
+        let hot = self.hot.get(index as usize)?;
+        hot.has_samples().then_some(hot.last_ts)
+    }
+
     /// The full reference of an occupied slot.
     pub(crate) fn reference(&self, index: u32) -> SeriesRef {
         let generation = self.hot.get(index as usize).map_or(0, |h| h.generation);

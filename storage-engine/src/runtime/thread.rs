@@ -14,6 +14,7 @@ use crate::shard::{Shard, ShardConfig};
 use crate::wal::exemplars::{LoggedExemplar, decode_exemplars};
 use crate::wal::format::{PayloadError, RecordKind};
 use crate::wal::histograms::LoggedHistogram;
+use crate::wal::starts::{LoggedStart, decode_starts};
 use crate::wal::tombstones::decode_tombstones;
 use crate::wal::{
     LogPosition, ReplayProgress, ReplayTarget, Replayed, WalOptions, WalPlace, replay_behind,
@@ -66,6 +67,7 @@ pub(super) struct IntoShard<'a> {
     /// Exemplars of series that are gone.
     exemplars_left_out: u64,
     exemplars: Vec<LoggedExemplar>,
+    starts: Vec<LoggedStart>,
 }
 
 impl ReplayTarget for IntoShard<'_> {
@@ -109,6 +111,11 @@ impl ReplayTarget for IntoShard<'_> {
                 let mut tombstones = Vec::new();
                 decode_tombstones(payload, &mut tombstones)?;
                 self.shard.replay_tombstones(&tombstones);
+                Ok(())
+            }
+            RecordKind::Starts => {
+                decode_starts(payload, &mut self.starts)?;
+                self.unknown += self.shard.replay_starts(&self.starts);
                 Ok(())
             }
             kind => Err(PayloadError::NotTaken { kind }),
@@ -168,6 +175,7 @@ pub(crate) fn replay_shard(
         unknown: 0,
         exemplars_left_out: 0,
         exemplars: Vec::new(),
+        starts: Vec::new(),
     };
     let place = CheckpointPlace::beside(&wal.place);
     let loaded = load_checkpoint(disk, &place, wal.place.is_whole(disk), &mut target)

@@ -86,6 +86,16 @@ impl Shard {
         let mut outcome = AppendOutcome::default();
         let mut reliance = Reliance::Nothing;
         let entries = self.resolve(now, batch, bounds, &mut outcome, &mut reliance);
+        let started = !batch.starts.is_empty() || !batch.histogram_starts.is_empty();
+        let keep = self.config.starts.keep && (started || self.data.starts.any_running());
+        let candidates = match keep {
+            true => self.start_candidates(batch, &entries),
+            false => Vec::new(),
+        };
+        let zeros = match started && self.config.starts.zero_sample {
+            true => self.store_zeros(batch, &entries, bounds),
+            false => 0,
+        };
         let mut columns = std::mem::take(&mut self.columns);
         columns.refs.reserve(batch.series.len());
         columns.timestamps.reserve(batch.series.len());
@@ -215,16 +225,19 @@ impl Shard {
         if duplicates > 0 {
             reliance = reliance.max(Reliance::Earlier);
         }
-        if stored > 0 {
+        if stored + zeros > 0 {
             reliance = Reliance::OwnRecords;
         }
         self.columns = columns;
+        if !candidates.is_empty() && self.keep_starts(&candidates, &outcome) {
+            reliance = Reliance::OwnRecords;
+        }
         if !batch.exemplars.is_empty() {
             let relied = self.append_exemplars(batch, &entries, &mut outcome.exemplar_refusals);
             reliance = reliance.max(relied);
         }
         self.counters.batches += 1;
-        self.counters.samples_stored += stored as u64;
+        self.counters.samples_stored += (stored + zeros) as u64;
         self.counters.samples_duplicate += u64::from(duplicates);
         for rejection in &outcome.rejections {
             self.counters.count_rejection(rejection.reason);

@@ -85,7 +85,7 @@ impl Shard {
         Ok(series)
     }
 
-    fn is_current(&self, series: SeriesRef) -> bool {
+    pub(super) fn is_current(&self, series: SeriesRef) -> bool {
         series.generation != 0 && self.data.head.reference(series.index) == series
     }
 

@@ -45,17 +45,19 @@ impl ShardReader<'_> {
         self.data.index.identity.put_canonical(slot, out);
     }
 
-    /// Appends the in-order samples of `slot` in `range`, without the deleted ones, to `out`.
+    /// Appends the in-order samples of `slot` in `range`, without the deleted ones, and the starts of that range to `out`.
     pub fn read_head(&self, slot: u32, range: TimeRange, out: &mut SeriesSamples) {
         let head = &self.data.head;
         head.read(slot, range, &mut out.floats, &mut ReadNotes::default());
         head.read_histograms(slot, range, &mut out.histograms);
+        self.read_head_starts(slot, range, &mut out.starts);
     }
 
     /// Appends the out-of-order samples of `slot` in `range`, without the deleted ones, to `out`. The counter reset
-    /// hints of histograms are unknown, but for gauges.
+    /// hints of histograms are unknown, but for gauges. Their starts are those of the in-order samples around them.
     pub fn read_out_of_order(&self, slot: u32, range: TimeRange, out: &mut SeriesSamples) {
         self.data.head.read_out_of_order(slot, range, out);
+        self.read_head_starts(slot, range, &mut out.starts);
     }
 }
 

@@ -29,6 +29,7 @@ mod replay;
 mod selection;
 mod series_limits;
 mod slots;
+mod starts;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,7 @@ pub use reader::ShardReader;
 pub use replay::{ReplayedSamples, ReplayedSeries};
 pub use selection::{Selecting, Selection};
 pub use series_limits::SeriesLimits;
+pub use starts::StartSettings;
 pub use stats::{Cardinality, LabelNameCardinality, ShardStats};
 
 use crate::exemplars::Exemplars;
@@ -51,6 +53,7 @@ use crate::model::{ShardId, TimestampMs};
 use crate::shard_api::{
     AppendBatch, AppendError, AppendMode, AppendOutcome, ShardChange, ShardTask, TaskState,
 };
+use crate::starts::Starts;
 use append::LogColumns;
 use commit::Commits;
 use series_limits::NewSeriesRate;
@@ -156,6 +159,8 @@ pub struct ShardConfig {
     pub memory_bytes_max: Option<u64>,
     /// Exemplars kept at most; 0 keeps none. See [`Shard::resize_exemplars`].
     pub exemplars_max: usize,
+    /// What to do with start timestamps.
+    pub starts: StartSettings,
 }
 
 impl Default for ShardConfig {
@@ -170,6 +175,7 @@ impl Default for ShardConfig {
             pending_bytes_max: WAL_PENDING_BYTES_MAX,
             memory_bytes_max: None,
             exemplars_max: 0,
+            starts: StartSettings::default(),
         }
     }
 }
@@ -186,6 +192,7 @@ pub(crate) struct Data {
     /// In-order samples of the head that are older belong to a block.
     head_from: TimestampMs,
     exemplars: Exemplars,
+    starts: Starts,
 }
 
 impl Data {
@@ -200,6 +207,7 @@ impl Data {
             + sizes.out_of_order_bytes
             + sizes.tombstone_bytes
             + self.exemplars.bytes()
+            + self.starts.bytes()
     }
 }
 
@@ -240,6 +248,7 @@ impl Shard {
             quarantined: Vec::new(),
             head_from: TimestampMs::MIN,
             exemplars: Exemplars::new(config.exemplars_max, config.out_of_order_window_ms),
+            starts: Starts::default(),
         };
         Shard {
             commits: Commits::new(config.pending_bytes_max),

@@ -194,7 +194,7 @@ impl<'a> ShardReader<'a> {
     }
 
     /// Appends the start timestamps that hold in `range`, as runs: from a sample time on, samples carry a start
-    /// timestamp (0: none), until the next run.
+    /// timestamp (0: none), until the next run. Where blocks overlap, the one that begins first speaks.
     pub fn read_starts(
         &self,
         selection: &Selection,
@@ -202,15 +202,44 @@ impl<'a> ShardReader<'a> {
         range: TimeRange,
         out: &mut Vec<(TimestampMs, TimestampMs)>,
     ) {
-        for &part in selection.parts(series) {
-            if let Place::Block(stored) = selection.sources.place(part) {
-                let meta = stored.block.meta();
-                let range = TimeRange {
-                    min: range.min.max(meta.min_time),
-                    max: range.max.min(meta.max_time),
-                };
-                stored.block.read_starts(part.id, range, out);
+        let parts = selection.parts(series).iter();
+        let mut parts: Vec<(TimeRange, Part)> = parts
+            .map(|part| match selection.sources.place(*part) {
+                Place::Head => (from(selection.sources.head_from, range), *part),
+                Place::Block(stored) => {
+                    let meta = stored.block.meta();
+                    let of_block = TimeRange {
+                        min: range.min.max(meta.min_time),
+                        max: range.max.min(meta.max_time),
+                    };
+                    (of_block, *part)
+                }
+            })
+            .collect();
+        parts.sort_by_key(|(range, _)| range.min);
+        let mut runs = Vec::new();
+        let first = out.len();
+        let mut next = range.min;
+        for (mut own, part) in parts {
+            own.min = own.min.max(next);
+            if own.min > own.max {
+                continue;
             }
+            runs.clear();
+            match selection.sources.place(part) {
+                Place::Head => self.read_head_starts(part.id, own, &mut runs),
+                Place::Block(stored) => stored.block.read_starts(part.id, own, &mut runs),
+            }
+            // What held in the part before does not reach into this one.
+            if runs.first().is_none_or(|(from, _)| *from > own.min) {
+                runs.insert(0, (own.min, 0));
+            }
+            for &(from, start) in &runs {
+                if out[first..].last().map_or(0, |(_, last)| *last) != start {
+                    out.push((from, start));
+                }
+            }
+            next = own.max.saturating_add(1);
         }
     }
 

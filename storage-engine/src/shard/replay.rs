@@ -87,6 +87,7 @@ impl Shard {
     pub(super) fn supersede(&mut self, slot: u32) {
         self.data.index.remove(slot);
         self.data.head.vacate(slot);
+        self.data.starts.remove(slot);
     }
 
     /// Brings back the samples of one record. The columns have one length; what is beyond the shortest is ignored.

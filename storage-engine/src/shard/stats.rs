@@ -122,6 +122,8 @@ pub struct ShardStats {
     pub exemplars_max: u64,
     /// Bytes of exemplars.
     pub exemplar_bytes: u64,
+    /// Bytes of start timestamps.
+    pub start_bytes: u64,
 }
 
 impl ShardStats {
@@ -241,6 +243,7 @@ impl Shard {
             exemplar_oldest: exemplars.oldest,
             exemplars_max: self.config.exemplars_max as u64,
             exemplar_bytes: exemplars.bytes,
+            start_bytes: self.data.starts.bytes(),
         }
     }
 }

@@ -93,6 +93,19 @@ impl Shard {
         }
     }
 
+    /// Forgets the starts that no sample of a slot needs any more; late samples that are here or may come need older ones.
+    fn truncate_starts(&mut self, slot: u32) {
+        let Some((Order::InOrder(before), _)) = self.truncations.orders.front() else {
+            return;
+        };
+        if !self.data.starts.has(slot) || self.data.head.has_out_of_order(slot) {
+            return;
+        }
+        let window = self.config.out_of_order_window_ms.max(0);
+        let before = before.saturating_sub(window);
+        self.data.starts.remove_before(slot, before);
+    }
+
     /// One bounded piece of the first truncation.
     pub(super) fn truncate_slice(&mut self) {
         let progress = match self.truncations.progress.take() {
@@ -141,6 +154,7 @@ impl Shard {
                 return Some(Progress::Slots(next));
             }
             units -= UNITS_PER_SLOT;
+            self.truncate_starts(next);
             if self.data.head.truncate_slot(next) == SlotAfter::Empty {
                 units -= UNITS_PER_SERIES;
                 self.remove_series(next);
@@ -172,6 +186,7 @@ impl Shard {
     fn remove_series(&mut self, slot: u32) {
         self.data.index.remove(slot);
         let generation = self.data.head.vacate(slot);
+        self.data.starts.remove(slot);
         let mentions = self.commits.newest_mention();
         self.slots.free(slot, generation, mentions);
         // If the same labels come back, their generation tells the replay which of the two is the later series.

@@ -9,6 +9,7 @@ pub mod histograms;
 mod reader;
 mod replay;
 mod segment;
+pub mod starts;
 pub mod tombstones;
 mod writer;
 

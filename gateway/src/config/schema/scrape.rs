@@ -51,6 +51,13 @@ section! {
     }
 }
 
+/// What is asked for where the file names no protocols, perhaps protobuf before all else.
+pub fn protocol_names(protobuf_first: bool) -> Vec<String> {
+    let protobuf = protobuf_first.then_some(ScrapeProtocol::PrometheusProto);
+    let all = protobuf.into_iter().chain(ScrapeProtocol::DEFAULT);
+    all.map(|protocol| protocol.name().to_owned()).collect()
+}
+
 fn check_job(job: &mut Job, node: &Node) -> Result<(), Problem> {
     if node.is_null() {
         return Err(Problem::new(
@@ -239,12 +246,7 @@ impl Job {
             self.scrape_protocols = global.scrape_protocols.clone();
         }
         if self.scrape_protocols.is_empty() {
-            let proto = native.then_some(ScrapeProtocol::PrometheusProto);
-            self.scrape_protocols = proto
-                .into_iter()
-                .chain(ScrapeProtocol::DEFAULT)
-                .map(|p| p.name().to_owned())
-                .collect();
+            self.scrape_protocols = protocol_names(native);
         }
         // Label names that only the UTF-8 scheme allows are refused under the legacy one.
         for key in ["relabel_configs", "metric_relabel_configs"] {
@@ -293,6 +295,7 @@ impl Job {
             label_value_length_limit: self.label_value_length_limit,
             keep_dropped_targets: self.keep_dropped_targets,
             extra_scrape_metrics: self.extra_scrape_metrics.unwrap_or(false),
+            created_lines_are_starts: false,
             native_histograms: self.scrape_native_histograms.unwrap_or(false),
             classic_histograms: self.always_scrape_classic_histograms.unwrap_or(false),
             native_histogram_bucket_limit: self.native_histogram_bucket_limit,

@@ -10,6 +10,7 @@
 use super::Shard;
 use super::commit::Reliance;
 use super::out_of_order::{Bounds, LateColumns};
+use super::storing::{Storing, Waiter, Waiting};
 use crate::head::Verdict;
 use crate::index;
 use crate::model::{SeriesRef, TimestampMs};
@@ -18,7 +19,6 @@ use crate::shard_api::{
 };
 use crate::wal::format::{encode_samples_record, encode_series_record};
 use crate::wal::histograms::{LoggedHistogram, encode_histograms_record};
-use std::sync::Arc;
 
 /// Samples between asking for a hot line and using it.
 const LINE_AHEAD: usize = 24;
@@ -28,16 +28,16 @@ const TAIL_AHEAD: usize = 8;
 /// Columns of the samples that must be logged, reused between batches.
 #[derive(Default)]
 pub(super) struct LogColumns {
-    refs: Vec<SeriesRef>,
-    timestamps: Vec<TimestampMs>,
-    values: Vec<f64>,
-    histograms: Vec<LoggedHistogram>,
-    late: LateColumns,
+    pub(super) refs: Vec<SeriesRef>,
+    pub(super) timestamps: Vec<TimestampMs>,
+    pub(super) values: Vec<f64>,
+    pub(super) histograms: Vec<LoggedHistogram>,
+    pub(super) late: LateColumns,
 }
 
 impl LogColumns {
     /// Adds what is here to the log, floats before histograms, and forgets it. Returns the number of samples.
-    fn flush(&mut self, lsn: u64, log: &mut Vec<u8>) -> usize {
+    pub(super) fn flush(&mut self, lsn: u64, log: &mut Vec<u8>) -> usize {
         let stored = self.refs.len() + self.histograms.len();
         encode_samples_record(log, lsn, &self.refs, &self.timestamps, &self.values);
         encode_histograms_record(log, lsn, &self.histograms);
@@ -114,107 +114,41 @@ impl Shard {
                 head.prefetch_line(index);
             }
         }
-        let mut duplicates = 0;
-        let mut stored = 0;
-        for (i, ((&who, &t), &value)) in series
-            .iter()
-            .zip(&batch.timestamps)
-            .zip(&batch.values)
-            .enumerate()
-        {
+        let mut waiting = Waiting::of(batch, index_of);
+        let mut storing = Storing {
+            batch,
+            entries: &entries,
+            bounds,
+            head,
+            commits: &mut self.commits,
+            columns: &mut columns,
+            outcome: &mut outcome,
+            stored: 0,
+            duplicates: 0,
+        };
+        for (i, (&who, &t)) in series.iter().zip(&batch.timestamps).enumerate() {
             if let Some(index) = series.get(i + LINE_AHEAD).and_then(|s| index_of(*s)) {
-                head.prefetch_line(index);
+                storing.head.prefetch_line(index);
             }
             if let Some(index) = series.get(i + TAIL_AHEAD).and_then(|s| index_of(*s)) {
-                head.prefetch_tail(index);
+                storing.head.prefetch_tail(index);
             }
-            let target = match who {
-                SampleSeries::Known(reference) => Entry::Series(reference),
-                SampleSeries::New(i) => entry(&entries, i),
-            };
-            let mut verdict = match target {
-                _ if !bounds.in_order(t) => Verdict::Rejected(RejectReason::OutOfBounds),
-                Entry::Refused(reason) => Verdict::Rejected(reason),
-                Entry::Series(reference) => {
-                    let verdict = head.append(reference, t, value.to_bits());
-                    if verdict == Verdict::StoredAfterHistogram && !columns.histograms.is_empty() {
-                        // The log has the order of each series: what is before this sample goes first.
-                        let (lsn, log) = self.commits.pending_records();
-                        stored += columns.flush(lsn, log);
-                    }
-                    if matches!(verdict, Verdict::Stored | Verdict::StoredAfterHistogram) {
-                        columns.refs.push(reference);
-                        columns.timestamps.push(t);
-                        columns.values.push(value);
-                    }
-                    verdict
-                }
-            };
-            if bounds.is_late(t, verdict) {
-                verdict = columns.late.append(head, bounds, target, t, value);
+            if !waiting.first_histograms.is_empty() && waiting.takes(index_of(who), t, i) {
+                continue;
             }
-            match verdict {
-                Verdict::Stored | Verdict::StoredAfterHistogram | Verdict::StoredLate => {}
-                Verdict::StoredStaleHistogram => {
-                    if let Entry::Series(series) = target
-                        && let Some(stale) = head.newest_histogram(series.index)
-                    {
-                        columns.histograms.push(LoggedHistogram {
-                            series,
-                            timestamp: t,
-                            histogram: Arc::clone(stale),
-                        });
-                    }
-                }
-                Verdict::Duplicate => duplicates += 1,
-                Verdict::Rejected(reason) => outcome.rejections.push(Rejection {
-                    sample: i as u32,
-                    reason,
-                }),
-            }
+            storing.float(i);
         }
-        for (i, sample) in batch.histograms.iter().enumerate() {
-            let t = sample.timestamp;
-            let target = match sample.series {
-                SampleSeries::Known(reference) => Entry::Series(reference),
-                SampleSeries::New(i) => entry(&entries, i),
-            };
-            let mut verdict = match target {
-                _ if !bounds.takes(t) && bounds.late_min.is_none() => {
-                    Verdict::Rejected(RejectReason::OutOfBounds)
-                }
-                _ if sample.histogram.validate().is_err() => {
-                    Verdict::Rejected(RejectReason::InvalidHistogram)
-                }
-                _ if !bounds.in_order(t) => Verdict::Rejected(RejectReason::OutOfBounds),
-                Entry::Refused(reason) => Verdict::Rejected(reason),
-                Entry::Series(series) => {
-                    let verdict = head.append_histogram(series, t, &sample.histogram);
-                    if verdict == Verdict::Stored {
-                        columns.histograms.push(LoggedHistogram {
-                            series,
-                            timestamp: t,
-                            histogram: Arc::clone(&sample.histogram),
-                        });
-                    }
-                    verdict
-                }
-            };
-            if bounds.is_late(t, verdict) {
-                verdict = columns.late.append_histogram(head, bounds, target, sample);
-            }
-            match verdict {
-                Verdict::Stored
-                | Verdict::StoredAfterHistogram
-                | Verdict::StoredStaleHistogram
-                | Verdict::StoredLate => {}
-                Verdict::Duplicate => duplicates += 1,
-                Verdict::Rejected(reason) => outcome.rejections.push(Rejection {
-                    sample: (series.len() + i) as u32,
-                    reason,
-                }),
-            }
-        }
+        waiting.in_order(batch, |sample| match sample {
+            Waiter::Float(i) => storing.float(i),
+            Waiter::Histogram(i) => storing.histogram(i),
+        });
+        let Storing {
+            mut stored,
+            duplicates,
+            ..
+        } = storing;
+        // Those of floats that waited are behind those of histograms.
+        outcome.rejections.sort_by_key(|r| r.sample);
         let (lsn, log) = self.commits.pending_records();
         stored += columns.flush(lsn, log);
         let (late, late_histograms) = columns.late.flush(lsn, log);

@@ -31,6 +31,7 @@ mod series_limits;
 mod slots;
 mod starts;
 mod stats;
+mod storing;
 #[cfg(test)]
 mod tests;
 mod truncate;

@@ -256,6 +256,7 @@ fn random_batches_agree_with_an_oracle_and_with_replay() {
             let mut accepted = 0;
             let floats = random.below(40) as usize;
             let mut histograms = Vec::new();
+            let mut tried = Vec::new();
             for i in 0..floats + random.below(12) as usize {
                 // Most series keep to one kind of sample; some have both.
                 let id = match i < floats {
@@ -274,33 +275,50 @@ fn random_batches_agree_with_an_oracle_and_with_replay() {
                         SampleSeries::New(new.len() as u32 - 1)
                     }
                 };
-                let samples = oracle.entry(labels(id)).or_default();
-                let kept = if i < floats {
+                if i < floats {
                     let value = match random.below(4) {
                         0 => f64::from_bits(random.next()),
                         1 => f64::from_bits(STALE_NAN_BITS),
                         _ => id as f64,
                     };
                     rows.push((who, t, value));
-                    match samples.last() {
-                        Some((_, Kept::Histogram(last))) if is_stale_nan(value) => {
-                            Kept::Histogram(Arc::new(FloatHistogram::stale(last.integer)))
-                        }
-                        _ => Kept::Float(value.to_bits()),
-                    }
+                    tried.push((id, t, Err(value)));
                 } else {
                     let histogram = Arc::new(random_histogram(&mut random));
                     histograms.push((who, t, Arc::clone(&histogram)));
-                    Kept::Histogram(histogram)
+                    tried.push((id, t, Ok(histogram)));
+                }
+            }
+            // Floats come first, but for those that are later than a histogram of their series.
+            let waits = |(id, t, sample): &(u64, TimestampMs, Result<_, f64>)| {
+                let mut histograms = tried.iter().filter(|(_, _, s)| s.is_ok());
+                sample.is_err() && histograms.any(|(of, first, _)| of == id && first < t)
+            };
+            let order = |i: &usize| match (&tried[*i], waits(&tried[*i])) {
+                ((_, _, Err(_)), false) => (0, 0),
+                ((_, t, _), _) if tried.iter().any(waits) => (1, *t),
+                _ => (1, 0),
+            };
+            let mut all: Vec<usize> = (0..tried.len()).collect();
+            all.sort_by_key(order);
+            for i in all {
+                let (id, t, sample) = &tried[i];
+                let samples = oracle.entry(labels(*id)).or_default();
+                let kept = match (sample, samples.last()) {
+                    (Err(value), Some((_, Kept::Histogram(last)))) if is_stale_nan(*value) => {
+                        Kept::Histogram(Arc::new(FloatHistogram::stale(last.integer)))
+                    }
+                    (Err(value), _) => Kept::Float(value.to_bits()),
+                    (Ok(histogram), _) => Kept::Histogram(Arc::clone(histogram)),
                 };
                 let reason = match samples.last() {
-                    Some((last, _)) if t < *last => Some(RejectReason::OutOfOrder),
-                    Some((last, newest)) if t == *last && !newest.same(&kept) => {
+                    Some((last, _)) if t < last => Some(RejectReason::OutOfOrder),
+                    Some((last, newest)) if t == last && !newest.same(&kept) => {
                         Some(RejectReason::DuplicateTimestamp)
                     }
-                    Some((last, _)) if t == *last => None,
+                    Some((last, _)) if t == last => None,
                     _ => {
-                        samples.push((t, kept));
+                        samples.push((*t, kept));
                         None
                     }
                 };
@@ -309,6 +327,7 @@ fn random_batches_agree_with_an_oracle_and_with_replay() {
                     None => accepted += 1,
                 }
             }
+            expected.sort_by_key(|(sample, _)| *sample);
             let only: Vec<Labels> = new.iter().map(|(_, l)| l.clone()).collect();
             let mut batch = batch(&rows, &only);
             batch.histograms = histograms
@@ -872,6 +891,33 @@ fn a_float_behind_a_stale_histogram_of_the_same_batch_survives_replay() {
     let expected = [(10, true), (20, true), (30, false), (40, false)];
     assert_eq!(kinds(&shard), expected);
     assert_eq!(kinds(&replay(&log)), expected);
+}
+
+#[test]
+fn floats_behind_histograms_of_the_same_batch_are_stored() {
+    let mut shard = Shard::new(unbounded());
+    let mut log = Vec::new();
+    let histogram = FloatHistogram::default();
+    let histograms = [
+        (20, histogram.clone()),
+        (30, histogram.clone()),
+        (50, histogram),
+    ];
+    let mut mixed = histogram_batch(SampleSeries::New(0), &histograms);
+    mixed.new_series.push(labels(1).as_bytes());
+    for (t, value) in [(10, 1.0), (40, 2.0), (60, f64::from_bits(STALE_NAN_BITS))] {
+        mixed.series.push(SampleSeries::New(0));
+        mixed.timestamps.push(t);
+        mixed.values.push(value);
+    }
+    let outcome = one(&mut shard, append(1, Box::new(mixed)), &mut log);
+    assert_eq!((outcome.accepted, outcome.rejections.len()), (6, 0));
+    let times = |shard: &Shard| -> Vec<TimestampMs> {
+        let all = contents(shard).into_values().flatten();
+        all.map(|(t, _)| t).collect()
+    };
+    assert_eq!(times(&shard), [10, 20, 30, 40, 50, 60]);
+    assert_eq!(times(&replay(&log)), [10, 20, 30, 40, 50, 60]);
 }
 
 /// Answers at once and says what it saw.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use storage_engine::model::{FloatHistogram, Labels, SampleColumns, ShardId, TimestampMs};
-use storage_engine::shard::{Action, Event, Shard, ShardConfig};
+use storage_engine::shard::{Action, Event, Shard, ShardConfig, StartSettings};
 use storage_engine::shard_api::{
     AppendBatch, AppendError, AppendMode, AppendOutcome, HistogramSample, RejectReason,
     SampleSeries, ShardRunner, ShardTask,
@@ -38,12 +38,16 @@ pub struct LocalShards {
 }
 
 impl LocalShards {
-    /// `count` empty shards that accept samples of any age.
+    /// `count` empty shards that accept samples of any age and keep start timestamps.
     pub fn new(count: usize) -> Self {
         let shard = |index: usize| {
             Mutex::new(Shard::new(ShardConfig {
                 shard: ShardId(index as u32),
                 out_of_bounds_window_ms: None,
+                starts: StartSettings {
+                    keep: true,
+                    ..StartSettings::default()
+                },
                 ..ShardConfig::default()
             }))
         };
@@ -64,7 +68,18 @@ impl LocalShards {
         floats: &SampleColumns,
         histograms: &[(TimestampMs, Arc<FloatHistogram>)],
     ) -> Result<(), LocalAppendError> {
-        for batch in batches(labels, floats, histograms) {
+        self.append_started(labels, floats, histograms, &[])
+    }
+
+    /// The same with start timestamps, as runs: from a sample time on, samples carry a start timestamp (0: none), until the next run.
+    pub fn append_started(
+        &self,
+        labels: &Labels,
+        floats: &SampleColumns,
+        histograms: &[(TimestampMs, Arc<FloatHistogram>)],
+        starts: &[(TimestampMs, TimestampMs)],
+    ) -> Result<(), LocalAppendError> {
+        for batch in batches(labels, floats, histograms, starts) {
             self.append_batch(labels, batch)?;
         }
         Ok(())
@@ -129,7 +144,15 @@ pub fn batches(
     labels: &Labels,
     floats: &SampleColumns,
     histograms: &[(TimestampMs, Arc<FloatHistogram>)],
+    starts: &[(TimestampMs, TimestampMs)],
 ) -> Vec<AppendBatch> {
+    let start_of = |t: TimestampMs| {
+        let run = starts
+            .partition_point(|(from, _)| *from <= t)
+            .checked_sub(1);
+        run.and_then(|run| starts.get(run))
+            .map_or(0, |(_, start)| *start)
+    };
     let open = || {
         let mut batch = AppendBatch::default();
         batch.new_series.push(labels.as_bytes());
@@ -147,6 +170,7 @@ pub fn batches(
                 timestamp: *timestamp,
                 histogram: Arc::clone(histogram),
             });
+            batch.histogram_start_of_last(start_of(*timestamp));
         }
         if !batch.histograms.is_empty() {
             out.push(std::mem::replace(&mut batch, open()));
@@ -154,14 +178,16 @@ pub fn batches(
         batch.series.push(series);
         batch.timestamps.push(t);
         batch.values.push(v);
+        batch.start_of_last(start_of(t));
     }
-    batch
-        .histograms
-        .extend(histograms.map(|(timestamp, histogram)| HistogramSample {
+    for (timestamp, histogram) in histograms {
+        batch.histograms.push(HistogramSample {
             series,
             timestamp: *timestamp,
             histogram: Arc::clone(histogram),
-        }));
+        });
+        batch.histogram_start_of_last(start_of(*timestamp));
+    }
     if batch.sample_count() > 0 {
         out.push(batch);
     }

@@ -53,10 +53,6 @@ impl TestStore for BlockStore {
         &self.sealed
     }
 
-    fn keeps_starts(&self) -> bool {
-        true
-    }
-
     async fn clear(&mut self) -> Result<(), HostError> {
         *self = BlockStore::new(self.count);
         Ok(())
@@ -110,13 +106,10 @@ impl BlockStore {
             return Ok(());
         };
         let place = |part: usize| times.get(times.len() * part / 3).copied().unwrap_or(newest);
-        // The head of these shards keeps no start timestamps, and they are not told apart where blocks overlap.
-        let starts = series.iter().any(|(_, s)| !s.starts.is_empty());
-        let head_from = if starts { newest + 1 } else { place(2) };
-        let middle = place(1);
+        let (middle, head_from) = (place(1), place(2));
         let home = |t: TimestampMs, position: usize| match position % 4 {
             _ if t >= head_from => Home::Head,
-            3 if !starts => Home::Late,
+            3 => Home::Late,
             _ => Home::Block(usize::from(t >= middle)),
         };
         let mut blocks = Vec::new();
@@ -131,9 +124,9 @@ impl BlockStore {
         });
         for (labels, samples) in &series {
             let head = part(samples, Home::Head, home);
-            let appended = self
-                .sealed
-                .append_mixed(labels, &head.floats, &head.histograms);
+            let appended =
+                self.sealed
+                    .append_started(labels, &head.floats, &head.histograms, &samples.starts);
             appended.map_err(|e| HostError(e.to_string()))?;
         }
         Ok(())

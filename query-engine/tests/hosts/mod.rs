@@ -12,6 +12,7 @@ use ferula_query_engine::testlang::{
     Answer, AnswerValue, Grammar, HostError, LoadedSeries, Sample, TestHost,
 };
 use storage_engine::model::TimestampMs;
+use storage_engine::shard::StartSettings;
 use storage_engine::shard_api::{AppendMode, ShardRunner};
 use storage_engine::store::{AckMode, RuntimeChoice, Store, StoreOptions};
 
@@ -35,7 +36,7 @@ pub(crate) trait TestStore {
     async fn append(&mut self, series: LoadedSeries) -> Result<(), HostError>;
     /// Does it keep start timestamps?
     fn keeps_starts(&self) -> bool {
-        false
+        true
     }
     /// All of a load has been appended.
     fn loaded(&mut self) -> Result<(), HostError> {
@@ -73,9 +74,11 @@ impl TestStore for LocalStore {
             labels,
             floats,
             histograms,
-            ..
+            starts,
         } = series;
-        let appended = self.shards.append_mixed(&labels, &floats, &histograms);
+        let appended = self
+            .shards
+            .append_started(&labels, &floats, &histograms, &starts);
         appended.map_err(|e| HostError(e.to_string()))
     }
 }
@@ -116,6 +119,10 @@ impl TestStore for RunningStore {
             wal_segment_bytes: SEGMENT_BYTES,
             out_of_bounds_window_ms: None,
             pin_threads: false,
+            starts: StartSettings {
+                keep: true,
+                ..StartSettings::default()
+            },
             ..StoreOptions::new(dir.path())
         });
         let store = store.map_err(|e| HostError(e.to_string()))?;
@@ -128,7 +135,7 @@ impl TestStore for RunningStore {
     async fn append(&mut self, series: LoadedSeries) -> Result<(), HostError> {
         let store = self.store();
         let labels = &series.labels;
-        for batch in batches(labels, &series.floats, &series.histograms) {
+        for batch in batches(labels, &series.floats, &series.histograms, &series.starts) {
             let shard = store.shard_of(labels.route_hash());
             let outcome = store.append(shard, batch, AppendMode::Partial).await;
             let outcome = outcome.map_err(|e| HostError(e.to_string()))?;

@@ -67,9 +67,13 @@ impl Shard {
         batch: &AppendBatch,
         entries: &[Entry],
     ) -> Vec<Candidate> {
+        // Those that have none yet but get one from this batch.
+        let mut begun: HashSet<u32> = HashSet::new();
         let all = started(batch).filter_map(|s| {
             let series = series_of(s.who, entries)?;
-            if s.start == 0 && !self.data.starts.has(series.index) {
+            if s.start != 0 {
+                begun.insert(series.index);
+            } else if !self.data.starts.has(series.index) && !begun.contains(&series.index) {
                 return None;
             }
             let newest = self.data.head.newest_time(series.index);

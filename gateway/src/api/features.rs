@@ -162,9 +162,6 @@ const FIXED: &[(&str, bool, &[&str])] = &[
     ("ui", false, &["ui_v2", "ui_v3"]),
 ];
 
-/// Functions whose switch opens the parser, but which this version does not compute.
-const FUNCTIONS_NOT_COMPUTED: &[&str] = &["start_timestamp"];
-
 type Registry = BTreeMap<&'static str, BTreeMap<&'static str, bool>>;
 
 fn registry(flags: &Flags) -> Registry {
@@ -204,8 +201,7 @@ fn registry(flags: &Flags) -> Registry {
         set("promql_operators", name, experimental);
     }
     for function in FUNCTIONS {
-        let open = experimental || !function.experimental;
-        let acts = open && !FUNCTIONS_NOT_COMPUTED.contains(&function.name);
+        let acts = experimental || !function.experimental;
         set("promql_functions", function.name, acts);
     }
     all

@@ -239,7 +239,7 @@ pub const FEATURES: &[(&str, Status)] = &[
     ("st-storage", Status::Works),
     ("st-synthesis", Status::Inert),
     ("type-and-unit-labels", Status::Inert),
-    ("use-start-timestamps", Status::Inert),
+    ("use-start-timestamps", Status::Works),
     ("use-uncached-io", Status::Inert),
     ("xor2-encoding", Status::Inert),
     ("promql-at-modifier", Status::Works),

@@ -24,6 +24,12 @@ pub const SPARE: &[(&str, &str, &str)] = &[
     ),
     (
         "checkpoint/take.rs",
+        "take_checkpoint sync_dir",
+        "nothing is given up for a checkpoint before `give_up_old` has synced the same directory; until then the one before it and the log \
+         behind that bring everything back",
+    ),
+    (
+        "checkpoint/take.rs",
         "give_up_old sync_dir",
         "the new checkpoint has its name already; an older one that comes back is not read while a newer one is sound, a file of pages \
          that comes back is needed by nobody, and both go with the next checkpoint",

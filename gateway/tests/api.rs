@@ -336,12 +336,12 @@ fn lifecycle_is_off_until_asked_for_and_a_bad_reload_changes_nothing() {
             .text()
             .contains("scrape_interval: 7s")
     });
-    assert!(
-        ferula
-            .get("/metrics")
+    // Said when all of it is in force, a moment after the text has changed.
+    ferula.eventually("the reload is called successful", |f| {
+        f.get("/metrics")
             .text()
             .contains("prometheus_config_last_reload_successful 1")
-    );
+    });
     let answer = ferula.post("/-/quit", "", b"");
     assert_eq!(
         (answer.status, answer.text().trim()),

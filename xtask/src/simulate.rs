@@ -188,7 +188,7 @@ fn print(summary: &Summary, took: Duration) {
     );
     let kept = &total.kept;
     println!(
-        "{} pieces of heads sealed, {} blocks written ({} from blocks that overlapped), {} failed; {} checkpoints, {} failed; {} deletions, {} cleaned up; {} times retention took blocks; {} snapshots opened; {} exemplars",
+        "{} pieces of heads sealed, {} blocks written ({} from blocks that overlapped), {} failed; {} checkpoints, {} failed; {} deletions, {} cleaned up; {} times retention took blocks; {} exemplars",
         kept.seals,
         kept.blocks,
         kept.overlapping,
@@ -198,7 +198,6 @@ fn print(summary: &Summary, took: Duration) {
         total.batches.deleted,
         kept.cleanings,
         kept.retentions,
-        kept.snapshots,
         total.exemplars
     );
     println!("{} failures", summary.failures.len());

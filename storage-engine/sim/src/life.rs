@@ -83,8 +83,6 @@ pub struct KeeperCounts {
     pub retentions: u64,
     /// Times that deletions were cleaned up.
     pub cleanings: u64,
-    /// Snapshots taken and opened.
-    pub snapshots: u64,
 }
 
 impl KeeperCounts {
@@ -109,7 +107,6 @@ impl KeeperCounts {
         self.checkpoints_failed += other.checkpoints_failed;
         self.retentions += other.retentions;
         self.cleanings += other.cleanings;
-        self.snapshots += other.snapshots;
     }
 }
 

@@ -29,13 +29,30 @@ pub(super) fn function(name: &str) -> Option<fn(f64) -> f64> {
         "sinh" => f64::sinh,
         "cosh" => f64::cosh,
         "tanh" => f64::tanh,
-        "asinh" => f64::asinh,
-        "acosh" => f64::acosh,
+        "asinh" => asinh,
+        "acosh" => acosh,
         "atanh" => f64::atanh,
         "deg" => degrees,
         "rad" => radians,
         _ => return None,
     })
+}
+
+/// From here on, one more or less under the root makes no difference; the library's formulas overflow for the largest numbers.
+const ROOT_IS_LINEAR: f64 = (1_u64 << 28) as f64;
+
+fn asinh(x: f64) -> f64 {
+    if x.abs() > ROOT_IS_LINEAR {
+        return (go_math::ln(x.abs()) + LN_2).copysign(x);
+    }
+    x.asinh()
+}
+
+fn acosh(x: f64) -> f64 {
+    if x > ROOT_IS_LINEAR {
+        return go_math::ln(x) + LN_2;
+    }
+    x.acosh()
 }
 
 /// Maps all samples of all rows; labels stay.
@@ -171,4 +188,23 @@ fn split(v: f64) -> Option<(f64, i64)> {
     let exponent = ((bits >> 52) & 0x7ff) as i64 - 1022 + shift;
     let fraction = f64::from_bits((bits & !(0x7ff << 52)) | (1022 << 52));
     Some((fraction, exponent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hyperbolic_inverses_of_the_largest_numbers_are_finite_and_go_on_smoothly() {
+        assert_eq!(asinh(f64::MAX), 710.475_860_073_943_9);
+        assert_eq!(asinh(f64::MIN), -710.475_860_073_943_9);
+        assert_eq!(acosh(f64::MAX), 710.475_860_073_943_9);
+        assert_eq!(asinh(f64::INFINITY), f64::INFINITY);
+        assert!(asinh(f64::NAN).is_nan() && acosh(0.5).is_nan());
+        for factor in [0.5, 0.999, 1.001, 2.0] {
+            let x = ROOT_IS_LINEAR * factor;
+            assert!((asinh(x) - x.asinh()).abs() <= 4e-15 * asinh(x));
+            assert!((acosh(x) - x.acosh()).abs() <= 4e-15 * acosh(x));
+        }
+    }
 }

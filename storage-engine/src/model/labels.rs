@@ -161,14 +161,19 @@ impl Labels {
         hash_without(&self.0, |n| n == METRIC_NAME || n == "le")
     }
 
-    /// Prometheus's own hash of a label set (`labels.Labels.Hash` of the slice build): xxh64 over name 0xff value 0xff.
+    /// Prometheus's own hash of a label set (`labels.Labels.Hash` of the build that is released): xxh64 over the length of each name, the
+    /// name, the length of its value, the value. A length takes one byte, or four from 255 on: 255 and three bytes, the lowest first.
     pub fn prometheus_hash(&self) -> u64 {
         let mut hasher = Xxh64::new(0);
-        for (n, v) in self.iter() {
-            hasher.update(n.as_bytes());
-            hasher.update(&[0xff]);
-            hasher.update(v.as_bytes());
-            hasher.update(&[0xff]);
+        for text in self.iter().flat_map(|(n, v)| [n, v]) {
+            match u8::try_from(text.len()) {
+                Ok(length) if length < u8::MAX => hasher.update(&[length]),
+                _ => {
+                    let [a, b, c, ..] = text.len().to_le_bytes();
+                    hasher.update(&[u8::MAX, a, b, c]);
+                }
+            }
+            hasher.update(text.as_bytes());
         }
         hasher.digest()
     }
@@ -438,6 +443,19 @@ impl LabelsBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn prometheus_hashes_lengths_and_texts() {
+        let labels = Labels::from_pairs([("a", "b"), ("long", &*"x".repeat(300))]).unwrap();
+        let mut bytes = b"\x01a\x01b\x04long\xff\x2c\x01\x00".to_vec();
+        bytes.extend([b'x'; 300]);
+        assert_eq!(
+            labels.prometheus_hash(),
+            xxhash_rust::xxh64::xxh64(&bytes, 0)
+        );
+        let empty = xxhash_rust::xxh64::xxh64(b"", 0);
+        assert_eq!(Labels::empty().prometheus_hash(), empty);
+    }
 
     #[test]
     fn pairs_become_sorted_and_round_trip() {

@@ -10,6 +10,7 @@ mod disk;
 mod disk_full;
 mod kill;
 mod process;
+mod promql_diff;
 mod queries;
 mod remote_write;
 mod servers;
@@ -139,11 +140,32 @@ fn command() -> Command {
         .arg(path("node-exporter", "A node_exporter binary, to be scraped too"))
         .arg(value("hours", "7", "Hours of special data"))
         .arg(value("seconds", "120", "How long to scrape"));
+    let promql_diff = Command::new("promql-diff")
+        .about("Listed and generated queries to two servers with the same data: every answer must be the same")
+        .arg(path("ferula", "The ferula binary; the one beside this program when not given"))
+        .arg(path("prometheus", "A Prometheus binary, to start both servers here"))
+        .arg(Arg::new("ref").long("ref").value_name("URL").help("The server whose answers are right, in place of starting one"))
+        .arg(Arg::new("test").long("test").value_name("URL").help("The server that is tested, in place of starting one"))
+        .arg(Arg::new("fill").long("fill").action(clap::ArgAction::SetTrue).help("Write the data into --ref and --test first"))
+        .arg(value("queries", "5000", "Generated queries"))
+        .arg(value("seed", "1", "Seed of the generated queries"))
+        .arg(value("hours", "2", "Hours of data"))
+        .arg(value("end", "0", "When the data ends, seconds; 0: five minutes ago"))
+        .arg(value("ferula-args", "", "More flags for ferula, separated by spaces").allow_hyphen_values(true));
     Command::new("ferula-bench")
         .about("Side-by-side runs of ferula and its peers")
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
-        .subcommands([blocks, remote_write, kill, twin, scrape, disk, disk_full])
+        .subcommands([
+            blocks,
+            remote_write,
+            kill,
+            twin,
+            scrape,
+            disk,
+            disk_full,
+            promql_diff,
+        ])
 }
 
 /// A typed option.
@@ -196,6 +218,7 @@ fn main() -> Result<ExitCode> {
             Some(("blocks", matches)) => blocks::run(matches).await,
             Some(("kill", matches)) => kill::run(matches).await,
             Some(("disk-full", matches)) => disk_full::run(matches).await,
+            Some(("promql-diff", matches)) => promql_diff::run(matches).await,
             Some(("disk", matches)) => disk::run(matches).await,
             Some(("twin", matches)) => twin::remote_write_twin(matches).await,
             Some(("scrape-twin", matches)) => twin::scrape_twin(matches).await,

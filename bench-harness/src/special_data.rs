@@ -165,6 +165,20 @@ fn all_series() -> Vec<Series> {
             all.push(series("special_latency_float", &labels, move |n| {
                 Some(Value::Histogram(histogram(seed, n, false, false)))
             }));
+            let labels = [labels[0], labels[1], ("region", job)];
+            all.push(series("target_info", &labels, |_| float(1.0)));
+            // Now and then a new version takes over.
+            for version in 0..4 {
+                let text = version.to_string();
+                let labels = [labels[0], labels[1], labels[2], ("version", text.as_str())];
+                all.push(series("special_build_info", &labels, move |n| {
+                    match n - 130 * version {
+                        0..130 => float(1.0),
+                        130 => Some(Value::Float(STALE)),
+                        _ => None,
+                    }
+                }));
+            }
         }
         let labels = [
             ("job", job),
@@ -172,6 +186,11 @@ fn all_series() -> Vec<Series> {
             ("ort", "köln\n\"\\"),
         ];
         all.push(series("special_constant", &labels, |_| float(-0.0)));
+        // One of them for each job, to join with.
+        let labels = [("job", job), ("Zone", "east")];
+        all.push(series("special_limit", &labels, move |n| {
+            float((n / 20) as f64 + index as f64)
+        }));
         all.push(series("special_latency_gauge", &[("job", job)], move |n| {
             Some(Value::Histogram(histogram(seed, n, true, true)))
         }));
@@ -231,6 +250,8 @@ fn all_series() -> Vec<Series> {
             }))
         }));
     }
+    // Prometheus reads the series of its head in the order in which they came: that of their labels leaves sums and ranks no choice.
+    all.sort_by(|a, b| a.labels.cmp(&b.labels));
     all
 }
 
@@ -342,7 +363,7 @@ pub(crate) fn is_about_late_samples(query: &str) -> bool {
     query.contains("out_of_order")
 }
 
-/// Sends all samples from `start` to `end` (milliseconds) to a server, in the order of time, then the late ones; how many.
+/// Sends all samples from `start` to `end` (milliseconds) to a server, request by request in the order of time, then the late ones; how many.
 pub(crate) async fn send(base_url: &str, start: i64, end: i64) -> Result<u64> {
     let mut connection = Connection::new(split_url(base_url)?.0);
     let all = all_series();
@@ -355,8 +376,8 @@ pub(crate) async fn send(base_url: &str, start: i64, end: i64) -> Result<u64> {
     });
     for (late, step) in requests {
         let mut body = Vec::new();
-        for n in step..(step + STEPS_PER_REQUEST).min(steps) {
-            for series in &all {
+        for series in &all {
+            for n in step..(step + STEPS_PER_REQUEST).min(steps) {
                 if (series.late && n % 2 == 1) != late {
                     continue;
                 }

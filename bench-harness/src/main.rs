@@ -12,6 +12,7 @@ mod kill;
 mod process;
 mod promql_diff;
 mod queries;
+mod query_bench;
 mod remote_write;
 mod servers;
 mod special_data;
@@ -140,6 +141,17 @@ fn command() -> Command {
         .arg(path("node-exporter", "A node_exporter binary, to be scraped too"))
         .arg(value("hours", "7", "Hours of special data"))
         .arg(value("seconds", "120", "How long to scrape"));
+    let query = Command::new("query")
+        .about("A mix of queries to each server by turns over the same data: CPU, wall time, peak memory")
+        .args([
+            path("ferula", "The ferula binary; the one beside this program when not given"),
+            path("prometheus", "A Prometheus binary"),
+            path("victoriametrics", "A VictoriaMetrics binary"),
+        ])
+        .arg(value("repeat", "7", "Measured repetitions of the mix"))
+        .arg(value("only", "", "Names of queries, separated by commas, to ask no others"))
+        .arg(Arg::new("sealed").long("sealed").action(clap::ArgAction::SetTrue).help("Wait until the data is sealed in blocks"))
+        .arg(value("ferula-args", "", "More flags for ferula, separated by spaces").allow_hyphen_values(true));
     let promql_diff = Command::new("promql-diff")
         .about("Listed and generated queries to two servers with the same data: every answer must be the same")
         .arg(path("ferula", "The ferula binary; the one beside this program when not given"))
@@ -165,6 +177,7 @@ fn command() -> Command {
             disk,
             disk_full,
             promql_diff,
+            query,
         ])
 }
 
@@ -218,6 +231,7 @@ fn main() -> Result<ExitCode> {
             Some(("blocks", matches)) => blocks::run(matches).await,
             Some(("kill", matches)) => kill::run(matches).await,
             Some(("disk-full", matches)) => disk_full::run(matches).await,
+            Some(("query", matches)) => query_bench::run(matches).await,
             Some(("promql-diff", matches)) => promql_diff::run(matches).await,
             Some(("disk", matches)) => disk::run(matches).await,
             Some(("twin", matches)) => twin::remote_write_twin(matches).await,

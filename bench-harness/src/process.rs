@@ -101,6 +101,20 @@ impl Server {
         cpu_seconds_in(&self.proc("stat")?)
     }
 
+    /// CPU seconds so far of the threads that are there now, by the scheduler's account: finer than [`Self::cpu_seconds`], which counts ticks.
+    pub(crate) fn scheduled_seconds(&self) -> Result<f64> {
+        let mut nanoseconds = 0.0;
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            // A thread may end while we look.
+            let Ok(text) = std::fs::read_to_string(task?.path().join("schedstat")) else {
+                continue;
+            };
+            let first = text.split_whitespace().next().unwrap_or_default();
+            nanoseconds += first.parse::<f64>().unwrap_or(0.0);
+        }
+        Ok(nanoseconds / 1e9)
+    }
+
     /// CPU seconds so far of ferula's keepers, the threads that seal, compact and take checkpoints; 0 of a server without them.
     pub(crate) fn keeper_cpu_seconds(&self) -> Result<f64> {
         let mut seconds = 0.0;
@@ -118,15 +132,26 @@ impl Server {
 
     /// Resident memory now, bytes.
     pub(crate) fn resident_bytes(&self) -> Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most resident memory since the start or the last [`Self::reset_peak`], bytes.
+    pub(crate) fn peak_bytes(&self) -> Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    /// Forgets the most resident memory so far.
+    pub(crate) fn reset_peak(&self) -> Result<()> {
+        let path = format!("/proc/{}/clear_refs", self.child.id());
+        std::fs::write(&path, "5").with_context(|| path)
+    }
+
+    fn memory(&self, name: &str) -> Result<u64> {
         let status = self.proc("status")?;
-        let line = status
-            .lines()
-            .find(|l| l.starts_with("VmRSS:"))
-            .context("no VmRSS")?;
+        let line = status.lines().find(|l| l.starts_with(name));
         let kib: u64 = line
-            .split_whitespace()
-            .nth(1)
-            .context("no VmRSS value")?
+            .and_then(|line| line.split_whitespace().nth(1))
+            .with_context(|| format!("no {name}"))?
             .parse()?;
         Ok(kib * 1024)
     }

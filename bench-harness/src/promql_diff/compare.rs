@@ -11,7 +11,7 @@ pub(super) const TOLERANCE: f64 = 1e-12;
 
 /// What two answers have in common.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Same,
     /// Both refuse for the same kind of reason, in other words.
     Wording(String),

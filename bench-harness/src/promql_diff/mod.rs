@@ -17,7 +17,8 @@ use crate::special_data::{ARITHMETIC_QUERIES, SPECIAL_QUERIES, send};
 use crate::{ferula_args, ferula_path, number, path_of};
 use anyhow::{Context, Result, bail};
 use clap::ArgMatches;
-use compare::{TOLERANCE, Verdict, compare};
+pub(crate) use compare::Verdict;
+use compare::{TOLERANCE, compare};
 use exclusions::{Difference, EXCLUSIONS, explanation};
 use grammar::Generator;
 use loadgen::sender::now_ms;
@@ -380,6 +381,11 @@ fn without_particulars(text: &str) -> String {
         }
     }
     out
+}
+
+/// Holds an answer against the reference's, as every question does whose order does not matter.
+pub(crate) fn compare_answers(reference: &Value, test: &Value) -> Verdict {
+    compare(reference, test, false, TOLERANCE)
 }
 
 /// Servers that were started here, kept until the end.

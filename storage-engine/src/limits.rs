@@ -36,7 +36,7 @@ pub const WAL_FULL_RETRY_NANOS: u64 = 1_000_000_000;
 /// Bytes of the reserve in a data directory, which is given up when the disk is full so that what frees room can be finished.
 pub const RESERVE_BYTES: u64 = 64 << 20;
 /// Bytes of log behind the last checkpoint that make the next one due, unless the last one was larger: then as many as that had.
-pub const CHECKPOINT_LOG_BYTES: u64 = 128 << 20;
+pub const CHECKPOINT_LOG_BYTES: u64 = 64 << 20;
 /// Checkpoints kept: should the newest be damaged, the one before it and the log behind that bring everything back.
 pub const CHECKPOINTS_KEPT: usize = 2;
 /// Bytes of series that are copied out of a shard at once for a checkpoint; what one damaged section costs at most when there is no
@@ -77,6 +77,9 @@ pub const MAINTENANCE_ORDERS_MAX: usize = 64;
 /// Longest time between two looks of maintenance at a shard, in nanoseconds. A look is cheap, and what the log grows by between two of them is
 /// what a restart has to read beside the checkpoint.
 pub const MAINTENANCE_LOOK_NANOS_MAX: u64 = 5_000_000_000;
+/// Longest time between two looks whether a checkpoint is due, in nanoseconds: under full load a log grows by as much as makes one due in a
+/// few seconds, and a restart reads what is behind the last one.
+pub const CHECKPOINT_LOOK_NANOS_MAX: u64 = 1_000_000_000;
 /// Series read from the head in one slice of a sealing.
 pub const SLICE_SERIES_MAX: usize = 256;
 /// Samples read from the head in one slice of a sealing, give or take one series.

@@ -397,3 +397,28 @@ fn a_replay_behind_a_record_reads_what_is_behind_it_and_goes_on_behind_both() {
     assert_eq!(found.samples, appended(40..41));
     assert_eq!(found.replayed.records_lost, 0);
 }
+
+#[test]
+fn damage_to_a_record_that_somebody_else_has_costs_nothing() {
+    let mut log = Log::new(AckMode::Durable, 1 << 20);
+    log.commit(&[0]).unwrap();
+    let mut long = log.commit_together(100..30_000);
+    long.extend(log.commit_together(30_000..60_000));
+    let covered = log.writer().written_lsn();
+    let behind = log.commit_together(60_000..62_000);
+    let path = segments(&log.disk).pop().unwrap();
+    let sound = log.disk.content(&path).unwrap();
+    assert!(sound.len() > 80 << 10, "long records are passed over");
+    for at in [sound.len() / 4, sound.len() * 6 / 10] {
+        let mut content = sound.clone();
+        content[at] ^= 1;
+        let disk = log.disk.duplicate();
+        disk.damage(&path, content);
+        let found = read_behind(&disk.duplicate(), covered);
+        assert_eq!(found.samples, behind);
+        assert_eq!(found.replayed.records_lost, 0);
+        let found = read(&disk);
+        assert_eq!(found.replayed.records_lost, 1);
+        assert!(found.samples.is_superset(&behind) && !found.samples.is_superset(&long));
+    }
+}

@@ -75,8 +75,9 @@ struct Candidate {
     gone: Option<u64>,
     /// Deletions that may or may not have taken it.
     fading: u32,
-    /// The request that first brought it, over all lives: its samples share a record of the log, or two.
-    group: u64,
+    /// The requests that brought it, over all lives, ascending: the samples of one share a record of the log, or two, and any of these may
+    /// be the one that logged it.
+    groups: Vec<u64>,
 }
 
 /// How the life before a restart ended, as far as it matters for what may be lost.
@@ -131,7 +132,7 @@ impl Candidate {
             acknowledged_to: None,
             gone: None,
             fading: 0,
-            group: self.group,
+            groups: std::mem::take(&mut self.groups),
         };
     }
 
@@ -151,6 +152,23 @@ impl Candidate {
 
     fn introduced(&self) -> Option<usize> {
         self.bringers.first().copied()
+    }
+}
+
+/// Requests of which each lost sample, given by the requests that brought it, has one: those that must be, then the one that explains most.
+fn fewest(mut lost: Vec<&[u64]>) -> BTreeSet<u64> {
+    let only = lost.iter().filter(|groups| groups.len() == 1);
+    let mut some: BTreeSet<u64> = only.map(|groups| groups[0]).collect();
+    loop {
+        lost.retain(|groups| !groups.iter().any(|group| some.contains(group)));
+        let mut explains = BTreeMap::<u64, usize>::new();
+        for group in lost.iter().copied().flatten() {
+            *explains.entry(*group).or_default() += 1;
+        }
+        let Some((most, _)) = explains.into_iter().max_by_key(|(_, samples)| *samples) else {
+            return some;
+        };
+        some.insert(most);
     }
 }
 
@@ -183,6 +201,7 @@ impl Model {
             match candidates.iter_mut().find(|c| c.value.is(&sample.value)) {
                 Some(candidate) => {
                     candidate.waiting += 1;
+                    candidate.groups.push(self.groups);
                     if candidate.introduced().is_some() {
                         candidate.bringers.push(request);
                     }
@@ -197,7 +216,7 @@ impl Model {
                     acknowledged_to: None,
                     gone: None,
                     fading: 0,
-                    group: self.groups,
+                    groups: vec![self.groups],
                 }),
             }
         }
@@ -481,11 +500,11 @@ impl Model {
         Ok(())
     }
 
-    /// After damage: nothing but what the intact medium gave. Returns the requests whose samples are (in part) lost.
+    /// After damage: nothing but what the intact medium gave. Returns requests, as few as explain it, whose samples are (in part) lost.
     pub fn check_damaged(&self, intact: &Found, read: &Read) -> Result<BTreeSet<u64>, String> {
         let found = &read.found;
         self.exemplars.check_damaged(&read.exemplars)?;
-        let mut lost = BTreeSet::new();
+        let mut lost = Vec::new();
         for (series, samples) in found {
             for (t, value) in samples {
                 let before = intact.get(series).and_then(|samples| samples.get(t));
@@ -511,10 +530,10 @@ impl Model {
                 let candidates = self.series.get(series).and_then(|times| times.get(t));
                 let candidates = candidates.into_iter().flatten();
                 let mut right = candidates.filter(|c| c.value.is(value));
-                lost.extend(right.next().map(|candidate| candidate.group));
+                lost.extend(right.next().map(|candidate| candidate.groups.as_slice()));
             }
         }
-        Ok(lost)
+        Ok(fewest(lost))
     }
 
     /// The next life begins with what was found, all of which the restart has made durable.

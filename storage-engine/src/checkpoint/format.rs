@@ -252,6 +252,13 @@ impl<'a> PayloadReader<'a> {
 
     #[inline]
     pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
+        // Most are of one byte.
+        if let Some((&byte, rest)) = self.0.split_first()
+            && byte < 0x80
+        {
+            self.0 = rest;
+            return Ok(u64::from(byte));
+        }
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let [byte] = self.array()?;

@@ -46,6 +46,9 @@ const STREAM: u8 = 0x08;
 /// Flag: there are sealed chunks.
 const SEALED: u8 = 0x10;
 
+/// Least bytes of a series: slot, number of labels, generation, flags, three numbers of eight bytes.
+const SERIES_BYTES_MIN: usize = 28;
+
 /// The texts and pairs of a section while it is written.
 #[derive(Default)]
 struct Dictionary<'a> {
@@ -170,6 +173,9 @@ pub(super) fn read_series(payload: &[u8]) -> Result<SeriesGroup<'_>, Malformed> 
     let mut group = SeriesGroup::default();
     read_dictionary(&mut reader, &mut group)?;
     let count = reader.small()?;
+    // Only a damaged count is more than there can be.
+    let possible = reader.0.len() / SERIES_BYTES_MIN;
+    group.series.reserve((count as usize).min(possible));
     let mut next_slot = 0_u32;
     for _ in 0..count {
         let step = reader.small()?;

@@ -3,6 +3,7 @@
 //! Promise: the index is the same as if each series had been entered by itself. Not here: where the group comes from (`checkpoint`).
 
 use super::Index;
+use super::identity::{NewEntry, put_entry_symbols, put_uvarint};
 
 /// The texts and pairs of some series, known to the index; collects who has which pair.
 pub(crate) struct GroupLabels<'a> {
@@ -11,8 +12,13 @@ pub(crate) struct GroupLabels<'a> {
     pairs: &'a [(u32, u32)],
     /// The symbol of each text.
     symbols: Vec<u32>,
-    /// Slots with each pair, not in the postings yet.
-    members: Vec<Vec<u32>>,
+    /// Canonical bytes of each pair, back to back, and where they begin and end.
+    pair_bytes: Vec<u8>,
+    pair_ends: Vec<usize>,
+    /// Pairs and the slots that have them, not in the postings yet.
+    members: Vec<(u32, u32)>,
+    /// Slots of series that came in, not in the postings yet.
+    slots: Vec<u32>,
     /// Label names of the series before, and their schema.
     names: Vec<u32>,
     schema: Option<u32>,
@@ -39,11 +45,23 @@ impl<'a> GroupLabels<'a> {
         pairs: &'a [(u32, u32)],
     ) -> Option<GroupLabels<'a>> {
         let interned = texts.iter().map(|text| index.identity.intern(text));
+        let symbols = interned.collect::<Option<Vec<u32>>>()?;
+        let (mut pair_bytes, mut pair_ends) = (Vec::new(), vec![0]);
+        for (name, value) in pairs {
+            for text in [texts[*name as usize], texts[*value as usize]] {
+                put_uvarint(&mut pair_bytes, text.len() as u32);
+                pair_bytes.extend_from_slice(text.as_bytes());
+            }
+            pair_ends.push(pair_bytes.len());
+        }
         Some(GroupLabels {
             texts,
             pairs,
-            symbols: interned.collect::<Option<Vec<u32>>>()?,
-            members: vec![Vec::new(); pairs.len()],
+            symbols,
+            pair_bytes,
+            pair_ends,
+            members: Vec::new(),
+            slots: Vec::new(),
             names: Vec::new(),
             schema: None,
             canonical: Vec::new(),
@@ -51,23 +69,47 @@ impl<'a> GroupLabels<'a> {
         })
     }
 
-    /// Enters the series of a vacant slot, given by its pairs.
-    pub(crate) fn insert(&mut self, index: &mut Index, slot: u32, labels: &[u32]) -> GroupInsert {
-        if !self.resolve(index, labels) {
-            return GroupInsert::Invalid;
+    /// Enters series in ascending order of their slots, which are vacant, given by their pairs; one without pairs is none. Says of each
+    /// what became of it.
+    pub(crate) fn insert<'s>(
+        &mut self,
+        index: &mut Index,
+        series: impl Iterator<Item = (u32, &'s [u32])> + Clone,
+    ) -> Vec<GroupInsert> {
+        let (mut entries, mut new) = (Vec::new(), Vec::new());
+        let mut inserted = Vec::new();
+        for (slot, labels) in series.clone() {
+            let schema = match self.resolve(index, labels) {
+                true => self.schema,
+                false => None,
+            };
+            let Some(schema) = schema else {
+                inserted.push(GroupInsert::Invalid);
+                continue;
+            };
+            inserted.push(GroupInsert::Added);
+            put_entry_symbols(&mut entries, schema, &self.values);
+            new.push(NewEntry {
+                slot,
+                hash: index.identity.hash_of(&self.canonical),
+                end: entries.len(),
+            });
         }
-        let Some(schema) = self.schema else {
-            return GroupInsert::Invalid;
-        };
-        let identity = &mut index.identity;
-        if let Err(same) = identity.insert_symbols(slot, schema, &self.values, &self.canonical) {
-            return GroupInsert::Same(same);
+        let mut same = Vec::with_capacity(new.len());
+        index.identity.insert_many(&entries, &new, &mut same);
+        let mut same = same.into_iter();
+        for (inserted, (slot, labels)) in inserted.iter_mut().zip(series) {
+            if *inserted == GroupInsert::Invalid {
+                continue;
+            }
+            if let Some(Some(same)) = same.next() {
+                *inserted = GroupInsert::Same(same);
+                continue;
+            }
+            self.slots.push(slot);
+            self.members.extend(labels.iter().map(|pair| (*pair, slot)));
         }
-        for pair in labels {
-            self.members[*pair as usize].push(slot);
-        }
-        index.postings.add_to_all(slot);
-        GroupInsert::Added
+        inserted
     }
 
     /// Finds schema, values and canonical bytes; `false` if the pairs are no label set.
@@ -76,14 +118,12 @@ impl<'a> GroupLabels<'a> {
         self.values.clear();
         let mut same_names = labels.len() == self.names.len();
         for (position, pair) in labels.iter().enumerate() {
-            let Some(&(name, value)) = self.pairs.get(*pair as usize) else {
+            let pair = *pair as usize;
+            let Some(&(name, value)) = self.pairs.get(pair) else {
                 return false;
             };
-            for text in [name, value] {
-                let text = self.texts[text as usize];
-                super::identity::put_uvarint(&mut self.canonical, text.len() as u32);
-                self.canonical.extend_from_slice(text.as_bytes());
-            }
+            let bytes = self.pair_ends[pair]..self.pair_ends[pair + 1];
+            self.canonical.extend_from_slice(&self.pair_bytes[bytes]);
             self.values.push(self.symbols[value as usize]);
             same_names = same_names && self.names[position] == name;
         }
@@ -111,10 +151,29 @@ impl<'a> GroupLabels<'a> {
 
     /// Enters into the postings what was collected.
     pub(crate) fn flush(&mut self, index: &mut Index) {
-        for (slots, (name, value)) in self.members.iter_mut().zip(self.pairs) {
-            let (name, value) = (self.symbols[*name as usize], self.symbols[*value as usize]);
-            index.postings.add_many(name, value, slots);
-            slots.clear();
+        // By pair, in the order of slots: where the slots of each pair end, then each to its place.
+        let mut ends = vec![0_u32; self.pairs.len() + 1];
+        for (pair, _) in &self.members {
+            ends[*pair as usize + 1] += 1;
         }
+        for pair in 0..self.pairs.len() {
+            ends[pair + 1] += ends[pair];
+        }
+        let mut by_pair = vec![0_u32; self.members.len()];
+        for (pair, slot) in self.members.drain(..) {
+            let at = &mut ends[pair as usize];
+            by_pair[*at as usize] = slot;
+            *at += 1;
+        }
+        // Now each end is where the next pair's slots begin.
+        let mut start = 0;
+        for (&(name, value), &end) in self.pairs.iter().zip(&ends) {
+            let (name, value) = (self.symbols[name as usize], self.symbols[value as usize]);
+            let slots = &by_pair[start..end as usize];
+            index.postings.add_many(name, value, slots);
+            start = end as usize;
+        }
+        index.postings.add_many_to_all(&self.slots);
+        self.slots.clear();
     }
 }

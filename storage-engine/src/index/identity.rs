@@ -49,6 +49,17 @@ struct Entry {
     hash: u32,
 }
 
+/// A series that is to come in with others.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NewEntry {
+    /// A vacant slot.
+    pub(super) slot: u32,
+    /// [`Identity::hash_of`] its canonical label bytes.
+    pub(super) hash: u32,
+    /// Where its entry ends.
+    pub(super) end: usize,
+}
+
 impl Identity {
     pub(crate) fn new(seed: u64) -> Self {
         Identity {
@@ -111,30 +122,75 @@ impl Identity {
         }
         let schema = self.schema_of(&names);
         self.scratch = names;
-        self.encode_entry(schema, &values);
+        self.entry.clear();
+        put_entry_symbols(&mut self.entry, schema, &values);
         self.enter(slot, self.hash(canonical));
         true
     }
 
-    /// As [`Self::insert`], for labels given as symbols of this table, with their canonical bytes. `Err`, with nothing changed, says which
-    /// slot has the same labels.
-    pub(super) fn insert_symbols(
+    /// Enters many series at once: `entries` are their encoded entries ([`put_entry_symbols`]) back to back, in ascending order of slot, each
+    /// of a vacant slot. `same` gets, for each, the slot that has the same labels already; that series stays out, with nothing changed.
+    pub(super) fn insert_many(
         &mut self,
-        slot: u32,
-        schema: u32,
-        values: &[u32],
-        canonical: &[u8],
-    ) -> Result<(), u32> {
-        self.encode_entry(schema, values);
-        let hash = self.hash(canonical);
-        let same = self.table.find(spread(hash), |e| {
-            e.hash == hash && self.entry_bytes(e.slot) == Some(&self.entry)
-        });
-        if let Some(same) = same {
-            return Err(same.slot);
+        entries: &[u8],
+        series: &[NewEntry],
+        same: &mut Vec<Option<u32>>,
+    ) {
+        // First all entries: a series may have the labels of one before it.
+        let mut rest = series;
+        let mut at = 0;
+        while let Some(first) = rest.first() {
+            let block = first.slot as usize / BLOCK_SLOTS;
+            let here = rest.partition_point(|s| s.slot as usize / BLOCK_SLOTS == block);
+            let (these, later) = rest.split_at(here);
+            self.put_entries(block, entries, &mut at, these);
+            rest = later;
         }
-        self.enter(slot, hash);
-        Ok(())
+        // Then only the table, whose cold lines the processor then waits for side by side.
+        for new in series {
+            let found = self.table.find(spread(new.hash), |e| {
+                e.hash == new.hash && self.entry_bytes(e.slot) == self.entry_bytes(new.slot)
+            });
+            let found = found.map(|e| e.slot);
+            same.push(found);
+            if found.is_none() {
+                let entry = Entry {
+                    slot: new.slot,
+                    hash: new.hash,
+                };
+                self.table
+                    .insert_unique(spread(new.hash), entry, |e| spread(e.hash));
+            } else {
+                self.forget_entry(new.slot);
+            }
+        }
+    }
+
+    /// Puts the entries of slots of one block behind what it has.
+    fn put_entries(&mut self, block: usize, entries: &[u8], at: &mut usize, series: &[NewEntry]) {
+        let Some(last) = series.last() else { return };
+        if self.blocks.len() <= block {
+            self.blocks.resize_with(block + 1, Block::default);
+        }
+        if self.starts.len() <= last.slot as usize {
+            self.starts.resize(last.slot as usize + 1, VACANT);
+        }
+        let bytes = &mut self.blocks[block].bytes;
+        self.block_bytes -= bytes.capacity();
+        bytes.reserve_exact(last.end - *at);
+        self.block_bytes += bytes.capacity();
+        for new in series {
+            let start = u32::try_from(bytes.len()).expect("BUG: a block of entries has 4 GiB");
+            bytes.extend_from_slice(&entries[*at..new.end]);
+            self.starts[new.slot as usize] = start;
+            *at = new.end;
+        }
+    }
+
+    /// The hash of canonical label bytes.
+    #[inline]
+    pub(super) fn hash_of(&self, canonical: &[u8]) -> u32 {
+        self.hash(canonical)
     }
 
     /// Makes room for this many more series.
@@ -159,14 +215,6 @@ impl Identity {
         self.schemas.push(names.into());
         self.schema_of.insert(names.into(), schema);
         schema
-    }
-
-    fn encode_entry(&mut self, schema: u32, values: &[u32]) {
-        self.entry.clear();
-        put_uvarint(&mut self.entry, schema);
-        for value in values {
-            put_uvarint(&mut self.entry, *value);
-        }
     }
 
     /// Gives a vacant slot the encoded entry.
@@ -203,9 +251,9 @@ impl Identity {
     pub(crate) fn remove(&mut self, slot: u32) {
         let mut canonical = Vec::with_capacity(256);
         self.put_canonical(slot, &mut canonical);
-        let Some(bytes) = self.entry_bytes(slot).map(<[u8]>::len) else {
+        if self.entry_bytes(slot).is_none() {
             return;
-        };
+        }
         let hash = self.hash(&canonical);
         let found = self
             .table
@@ -214,6 +262,14 @@ impl Identity {
             Ok(entry) => drop(entry.remove()),
             Err(_) => unreachable!("BUG: a series is not in the table of its shard"),
         }
+        self.forget_entry(slot);
+    }
+
+    /// Makes the entry of a slot garbage.
+    fn forget_entry(&mut self, slot: u32) {
+        let Some(bytes) = self.entry_bytes(slot).map(<[u8]>::len) else {
+            return;
+        };
         self.starts[slot as usize] = VACANT;
         let block = slot as usize / BLOCK_SLOTS;
         self.blocks[block].garbage += bytes;
@@ -359,6 +415,14 @@ impl Values<'_> {
             shift += 7;
         }
         value
+    }
+}
+
+/// Appends the entry of a series.
+pub(super) fn put_entry_symbols(out: &mut Vec<u8>, schema: u32, values: &[u32]) {
+    put_uvarint(out, schema);
+    for value in values {
+        put_uvarint(out, *value);
     }
 }
 

@@ -78,12 +78,22 @@ impl List {
     /// Adds ascending slots.
     fn add_many(&mut self, more: &[u32]) {
         if let List::Many(many) = self {
-            // Those above all others, the common case, need no search.
-            if many.slots.append(more.iter().copied()).is_err() {
-                many.slots.extend(more.iter().copied());
-            }
+            extend_ascending(&mut many.slots, more);
             many.len = many.slots.len() as u32;
             many.measure();
+            return;
+        }
+        if more.len() > LIST_SLOTS_MAX {
+            let mut slots = RoaringBitmap::new();
+            self.union_into(&mut slots);
+            extend_ascending(&mut slots, more);
+            let mut many = Many {
+                len: slots.len() as u32,
+                slots,
+                bytes: 0,
+            };
+            many.measure();
+            *self = List::Many(Box::new(many));
             return;
         }
         for slot in more {
@@ -201,6 +211,13 @@ impl List {
     }
 }
 
+/// Adds ascending slots to a set. Those above all others, the common case, need no search.
+fn extend_ascending(set: &mut RoaringBitmap, slots: &[u32]) {
+    if set.append(slots.iter().copied()).is_err() {
+        set.extend(slots.iter().copied());
+    }
+}
+
 /// The lists of one label name, by value symbol.
 pub(crate) type ValueLists = HashMap<u32, List>;
 
@@ -272,6 +289,11 @@ impl Postings {
 
     pub(super) fn remove_from_all(&mut self, slot: u32) {
         self.all.remove(slot);
+    }
+
+    /// Adds ascending slots of new series.
+    pub(super) fn add_many_to_all(&mut self, slots: &[u32]) {
+        extend_ascending(&mut self.all, slots);
     }
 
     pub(super) fn add_to_all(&mut self, slot: u32) {

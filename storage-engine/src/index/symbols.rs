@@ -58,7 +58,10 @@ impl Symbols {
 
     /// The symbol of a string that is here already.
     pub(crate) fn find(&self, text: &str) -> Option<u32> {
-        let hash = self.hash(text);
+        self.find_hashed(text, self.hash(text))
+    }
+
+    fn find_hashed(&self, text: &str, hash: u32) -> Option<u32> {
         self.table
             .find(spread(hash), |e| {
                 e.hash == hash && self.get(e.symbol) == text
@@ -68,12 +71,12 @@ impl Symbols {
 
     /// The symbol of a string, new if need be; `None` when the arena (4 GiB) is full.
     pub(crate) fn intern(&mut self, text: &str) -> Option<u32> {
-        if let Some(symbol) = self.find(text) {
+        let hash = self.hash(text);
+        if let Some(symbol) = self.find_hashed(text, hash) {
             return Some(symbol);
         }
         let end = u32::try_from(self.bytes.len() + text.len()).ok()?;
         let symbol = u32::try_from(self.ends.len()).ok()?;
-        let hash = self.hash(text);
         self.bytes.extend_from_slice(text.as_bytes());
         self.ends.push(end);
         self.table

@@ -153,6 +153,8 @@ pub(crate) struct Keeper {
     /// Blocks that may have files in the directory and are shown to nobody. A start would show them, so they go before anything is
     /// deleted or made anew: neither deletions nor later blocks would know of them.
     leftovers: RefCell<Vec<BlockId>>,
+    /// The last thing tried came to nothing.
+    round_failed: bool,
 }
 
 /// Folder of blocks in the directory of a shard.
@@ -188,6 +190,7 @@ impl Keeper {
             wishes: parts.wishes,
             clock: RetentionClock::default(),
             leftovers: RefCell::default(),
+            round_failed: false,
         }
     }
 
@@ -221,10 +224,26 @@ impl Keeper {
             // What is not done yet frees room once it is done.
             outcome = self.all_due().await;
         }
+        self.round_failed = outcome.is_err();
         match outcome {
             Ok(()) => self.look_after_reserve(),
             Err(KeeperError::Stopped) => {}
             Err(error) => tracing::error!(shard = self.shard, %error, "maintenance"),
+        }
+    }
+
+    /// Takes a checkpoint if one is due. After a failure the next round is waited for.
+    pub(crate) async fn checkpoint_between_rounds(&mut self) {
+        if self.round_failed || !self.shelf().with(|shelf| shelf.opened) {
+            return;
+        }
+        self.pace.begin();
+        match self.checkpoint_due().await {
+            Ok(()) | Err(KeeperError::Stopped) => {}
+            Err(error) => {
+                tracing::error!(shard = self.shard, %error, "maintenance");
+                self.round_failed = true;
+            }
         }
     }
 

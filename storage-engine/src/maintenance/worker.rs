@@ -8,7 +8,7 @@
 use super::keeper::{Keeper, KeeperError};
 use super::pace::Wishes;
 use super::world::World;
-use crate::limits::MAINTENANCE_ORDERS_MAX;
+use crate::limits::{CHECKPOINT_LOOK_NANOS_MAX, MAINTENANCE_ORDERS_MAX};
 use crate::model::Matcher;
 use crate::shard_api::TimeRange;
 use futures_util::future::{Either, select};
@@ -103,9 +103,12 @@ pub(crate) async fn keep(
 ) {
     let interval = keepers.iter().map(Keeper::look_interval_nanos).min();
     let Some(interval) = interval else { return };
+    let checkpoint_interval = interval.min(CHECKPOINT_LOOK_NANOS_MAX);
     let mut round_at = world.monotonic_nanos() + interval;
+    let mut checkpoint_at = world.monotonic_nanos() + checkpoint_interval;
     loop {
-        let rest = round_at.saturating_sub(world.monotonic_nanos());
+        let next_at = round_at.min(checkpoint_at);
+        let rest = next_at.saturating_sub(world.monotonic_nanos());
         let next = {
             let arrival = pin!(orders.recv());
             match select(arrival, world.sleep(rest)).await {
@@ -121,16 +124,24 @@ pub(crate) async fn keep(
             obey(&mut keepers, order, &wishes).await;
         }
         // Orders that never end do not keep rounds away.
-        if world.monotonic_nanos() < round_at {
+        let now = world.monotonic_nanos();
+        if now < round_at.min(checkpoint_at) {
             continue;
         }
+        let whole_round = now >= round_at;
         for index in 0..keepers.len() {
-            keepers[index].round().await;
+            match whole_round {
+                true => keepers[index].round().await,
+                false => keepers[index].checkpoint_between_rounds().await,
+            }
             while let Ok(order) = orders.try_recv() {
                 obey(&mut keepers, order, &wishes).await;
             }
         }
-        round_at = world.monotonic_nanos() + interval;
+        checkpoint_at = world.monotonic_nanos() + checkpoint_interval;
+        if whole_round {
+            round_at = world.monotonic_nanos() + interval;
+        }
     }
 }
 

@@ -215,19 +215,27 @@ impl Shard {
             restored.invalid = group.series.len() as u64;
             return restored;
         };
-        let mut labels_at = 0;
-        for series in &group.series {
-            let own = &group.labels[labels_at..series.labels_end];
-            labels_at = series.labels_end;
-            let mut inserted = self.restore_labels(&mut labels, series, own);
+        // A series whose slot is taken, or no slot at all, is none.
+        let vacant: Vec<bool> = group.series.iter().map(|s| self.claim(s)).collect();
+        let own = |at: usize| match (vacant[at], at.checked_sub(1)) {
+            (false, _) => &[],
+            (true, None) => &group.labels[..group.series[at].labels_end],
+            (true, Some(before)) => {
+                &group.labels[group.series[before].labels_end..group.series[at].labels_end]
+            }
+        };
+        let all = (0..group.series.len()).map(|at| (group.series[at].slot, own(at)));
+        let inserted = labels.insert(&mut self.data.index, all);
+        for (at, (series, mut inserted)) in group.series.iter().zip(inserted).enumerate() {
             // A series that was removed after it was copied, and came back in another slot: the later one counts.
-            if let GroupInsert::Same(other) = inserted
+            while let GroupInsert::Same(other) = inserted
                 && self.data.head.reference(other).generation < series.image.generation
             {
                 // The older one may be of this group.
                 labels.flush(&mut self.data.index);
                 self.supersede(other);
-                inserted = self.restore_labels(&mut labels, series, own);
+                let again = std::iter::once((series.slot, own(at)));
+                inserted = labels.insert(&mut self.data.index, again)[0];
             }
             match inserted {
                 GroupInsert::Added => {
@@ -249,17 +257,9 @@ impl Shard {
         restored
     }
 
-    fn restore_labels(
-        &mut self,
-        labels: &mut GroupLabels<'_>,
-        series: &GroupSeries<'_>,
-        own: &[u32],
-    ) -> GroupInsert {
-        let vacant = self.data.head.reference(series.slot).generation == 0;
-        match vacant && self.name_slot(reference(series)) {
-            true => labels.insert(&mut self.data.index, series.slot, own),
-            false => GroupInsert::Invalid,
-        }
+    /// Is the slot of a series free for it?
+    fn claim(&mut self, series: &GroupSeries<'_>) -> bool {
+        self.data.head.reference(series.slot).generation == 0 && self.name_slot(reference(series))
     }
 
     /// Puts back native histograms as they were stored; those of series that are not here are in the log, or not wanted.

@@ -14,6 +14,8 @@ use std::io;
 const WINDOW_BYTES: usize = 1 << 20;
 /// What is given up when a read fails: a page, as the kernel reads them.
 const UNREADABLE_BYTES: usize = 4096;
+/// Length from which on it is worth while to read the header behind a record alone.
+const PASSED_OVER_BYTES: usize = 32 << 10;
 
 /// A part of a file in memory that moves along.
 pub(super) struct Window<'a> {
@@ -43,12 +45,17 @@ impl<'a> Window<'a> {
 
     /// The bytes `offset..offset + bytes`; `None` beyond the end of the file.
     pub(super) fn get(&mut self, offset: u64, bytes: usize) -> io::Result<Option<&[u8]>> {
+        self.get_with(offset, bytes, WINDOW_BYTES)
+    }
+
+    /// As [`Self::get`], reading `ahead` bytes if it must read.
+    fn get_with(&mut self, offset: u64, bytes: usize, ahead: usize) -> io::Result<Option<&[u8]>> {
         let end = offset + bytes as u64;
         if end > self.file_bytes {
             return Ok(None);
         }
         if offset < self.start || end > self.start + self.content.len() as u64 {
-            self.load(offset, bytes.max(WINDOW_BYTES))?;
+            self.load(offset, bytes.max(ahead))?;
         }
         let at = (offset - self.start) as usize;
         // The file may have shrunk under us; then what it held is gone.
@@ -110,15 +117,18 @@ pub(super) enum ScanError {
     UnknownKind { offset: u64, got: u8 },
 }
 
-/// Calls `visit` for each sound record of a segment, in order.
+/// Calls `visit` for each sound record of a segment, in order. Of records up to number `covered` nobody wants the payload, so only their
+/// headers are looked at.
 pub(super) fn scan(
     window: &mut Window<'_>,
     seal: SegmentSeal,
+    covered: u64,
     visit: &mut dyn FnMut(FoundRecord),
 ) -> Result<(), ScanError> {
     let mut offset = 0;
+    let mut ahead = WINDOW_BYTES;
     while let Some(bytes) = window
-        .get(offset, RECORD_HEADER_BYTES)
+        .get_with(offset, RECORD_HEADER_BYTES, ahead)
         .map_err(ScanError::Read)?
     {
         let bytes = bytes
@@ -127,10 +137,15 @@ pub(super) fn scan(
         match read_header(bytes, seal, offset) {
             Ok(header) => {
                 let record = FoundRecord { offset, header };
-                let sound = record.payload(window).map_err(ScanError::Read)?.is_some();
-                if sound {
+                let known = header.lsn <= covered;
+                if known || record.payload(window).map_err(ScanError::Read)?.is_some() {
                     visit(record);
                 }
+                // The header behind a long record that was passed over is most likely followed by another such record.
+                ahead = match known && header.record_bytes() >= PASSED_OVER_BYTES {
+                    true => UNREADABLE_BYTES,
+                    false => WINDOW_BYTES,
+                };
                 offset = record.end();
             }
             Err(HeaderError::NotARecord) => offset += RECORD_ALIGNMENT as u64,

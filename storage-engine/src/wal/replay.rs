@@ -371,7 +371,8 @@ impl Replay<'_> {
             let mut window = Window::new(&*file).map_err(self.io_error(sequence))?;
             let mut records = Vec::new();
             let mut last_lsn = 0;
-            let scanned = scan(&mut window, self.place.seal(sequence), &mut |record| {
+            let seal = self.place.seal(sequence);
+            let scanned = scan(&mut window, seal, self.covered, &mut |record| {
                 // A number that was seen already is a copy.
                 if record.header.lsn > last_lsn {
                     last_lsn = record.header.lsn;

@@ -153,6 +153,21 @@ impl Log {
         self.writer().commit(&records).now_or_never().unwrap()
     }
 
+    /// One commit with a single record for floats of series that are defined.
+    pub(crate) fn commit_together(&mut self, numbers: Range<u64>) -> BTreeSet<u64> {
+        let numbers: Vec<u64> = numbers
+            .filter(|n| !is_histogram(*n) && !is_late(*n))
+            .collect();
+        let refs: Vec<_> = numbers.iter().map(|n| reference(n % SERIES)).collect();
+        let times: Vec<_> = numbers.iter().map(|n| *n as i64).collect();
+        let values: Vec<_> = numbers.iter().map(|n| *n as f64).collect();
+        let mut records = Vec::new();
+        encode_samples_record(&mut records, 0, &refs, &times, &values);
+        let committed = self.writer().commit(&records);
+        committed.now_or_never().unwrap().unwrap();
+        numbers.into_iter().collect()
+    }
+
     pub(crate) fn mark(&mut self) {
         self.writer().mark().now_or_never().unwrap();
     }

@@ -165,6 +165,17 @@ fn what_is_stored_is_printed_and_goes_to_prometheus_and_back() {
     let one = one.to_str().unwrap();
     let exported = said(&["export-prometheus-block", "--block", id, one, back]);
     assert!(exported.contains("1 blocks, "), "{exported}");
+
+    // Narrow ranges: each block by itself, in a form that a second look leaves alone. Wide ones: all of a shard.
+    let compacted = said(&["compact", "--block-duration=2h", back]);
+    assert!(compacted.starts_with("2 blocks became 2, "), "{compacted}");
+    let again = said(&["compact", "--block-duration=2h", back]);
+    assert!(again.starts_with("0 blocks became 0, "), "{again}");
+    let wide = said(&["compact", back]);
+    assert!(wide.starts_with("2 blocks became 1, "), "{wide}");
+    assert_eq!(said(&["dump", back]), dump);
+    let verified = said(&["verify", back]);
+    assert!(verified.contains("1 of 1 blocks are sound"), "{verified}");
 }
 
 #[test]

@@ -112,8 +112,15 @@ pub(super) fn command() -> Command {
             "Number of shards of a new data directory; one for each core when not given",
         ))
         .arg(db_path());
+    let compact = Command::new("compact")
+        .about("Merge the blocks of each wide range of time into one, carry out deletions and pack the result; for a snapshot, or a server that is stopped")
+        .arg(
+            option("block-duration", "Width of a block; blocks lie between its multiples")
+                .default_value("31d"),
+        )
+        .arg(db_path());
     Command::new("ferula tsdb")
-        .about("Look at, check, export and import data directories that no server runs on")
+        .about("Look at, check, export, import and compact data directories that no server runs on")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands([
@@ -124,6 +131,7 @@ pub(super) fn command() -> Command {
             verify,
             export,
             import,
+            compact,
         ])
 }
 

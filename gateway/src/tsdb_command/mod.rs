@@ -1,11 +1,12 @@
-//! `ferula tsdb`: looks at, checks, exports and imports data directories that no server runs on.
+//! `ferula tsdb`: looks at, checks, exports, imports and compacts data directories that no server runs on.
 //!
 //! Promise: commands that look change nothing, not even a damaged log's tail; where `promtool tsdb` has a command of that name, the output has its
-//! shape. All but `import` and `export-prometheus-block` take a data directory of Prometheus too. Exit codes: 0, 1 for a failure, 2 for a wrong
+//! shape. All but `import`, `compact` and `export-prometheus-block` take a data directory of Prometheus too. Exit codes: 0, 1 for a failure, 2 for a wrong
 //! command line. Not here: the formats (`storage_engine::prometheus`), the server's own flags (`cli`).
 
 mod analyze;
 mod arguments;
+mod compact;
 mod dump;
 mod list;
 mod source;
@@ -79,6 +80,7 @@ pub fn run(arguments: impl Iterator<Item = String>) -> ExitCode {
         Some(("verify", matches)) => verify::run(matches),
         Some(("export-prometheus-block", matches)) => transfer::export(matches),
         Some(("import", matches)) => transfer::import(matches),
+        Some(("compact", matches)) => compact::run(matches),
         _ => unreachable!("clap demands one of the commands"),
     };
     match done {

@@ -45,12 +45,7 @@ pub(super) fn export(matches: &ArgMatches) -> Result<(), Failure> {
     let mut out = Output::new();
     let mut written = Ok(());
     let (mut blocks, mut samples) = (0_u64, 0_u64);
-    let mut next_id = new_block_id()?;
-    let mut new_id = || {
-        let id = next_id;
-        next_id = BlockId(id.0.wrapping_add(1));
-        id
-    };
+    let mut new_id = new_block_ids()?;
     export_blocks(
         &store,
         &StandardDisk,
@@ -86,9 +81,15 @@ pub(super) fn export(matches: &ArgMatches) -> Result<(), Failure> {
     damage.result()
 }
 
-fn new_block_id() -> Result<BlockId, Failure> {
+/// Names of new blocks, ascending.
+pub(super) fn new_block_ids() -> Result<impl FnMut() -> BlockId, Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    Ok(BlockId::new(now.as_millis() as u64, random_bytes()?))
+    let mut next = BlockId::new(now.as_millis() as u64, random_bytes()?);
+    Ok(move || {
+        let id = next;
+        next = BlockId(id.0.wrapping_add(1));
+        id
+    })
 }
 
 /// Brings Prometheus's data in.

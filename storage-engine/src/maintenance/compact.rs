@@ -227,7 +227,7 @@ impl Keeper {
 }
 
 /// Order in which the samples of blocks win at equal times.
-fn merge_rank(meta: &BlockMeta) -> (bool, crate::model::TimestampMs, BlockId) {
+pub(super) fn merge_rank(meta: &BlockMeta) -> (bool, crate::model::TimestampMs, BlockId) {
     (meta.out_of_order, meta.min_time, meta.id)
 }
 
@@ -296,7 +296,7 @@ impl Cursor<'_> {
 }
 
 /// The series of several blocks in block order, each once.
-struct SeriesMerge<'a> {
+pub(super) struct SeriesMerge<'a> {
     /// Blocks that have series left, in the order in which their samples win.
     cursors: Vec<Cursor<'a>>,
     /// Labels of the series that was given last.
@@ -305,7 +305,7 @@ struct SeriesMerge<'a> {
 }
 
 impl<'a> SeriesMerge<'a> {
-    fn new(group: &'a [StoredBlock]) -> Result<SeriesMerge<'a>, KeeperError> {
+    pub(super) fn new(group: &'a [StoredBlock]) -> Result<SeriesMerge<'a>, KeeperError> {
         let mut cursors = Vec::with_capacity(group.len());
         for stored in group {
             let mut cursor = Cursor {
@@ -325,7 +325,7 @@ impl<'a> SeriesMerge<'a> {
     }
 
     /// The next series: its labels, and its samples in `out`.
-    fn next(&mut self, out: &mut SeriesSamples) -> Result<Option<&[u8]>, KeeperError> {
+    pub(super) fn next(&mut self, out: &mut SeriesSamples) -> Result<Option<&[u8]>, KeeperError> {
         let least = self
             .cursors
             .iter()

@@ -14,6 +14,7 @@ mod keeper;
 mod link;
 mod log;
 mod merge;
+mod merge_offline;
 mod pace;
 mod plan;
 mod retention;
@@ -26,6 +27,7 @@ mod worker;
 mod world;
 
 pub use keeper::KeeperError;
+pub use merge_offline::{MergeError, MergeProgress, merge_offline};
 pub use retention::{RETENTION_DEFAULT_MS, RetentionSettings};
 pub use settings::{BLOCK_RANGE_MAX_MS, MaintenanceOptions};
 pub use stats::{DURATION_BOUNDS, Durations, MaintenanceStats};

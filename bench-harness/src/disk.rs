@@ -1,6 +1,7 @@
 //! What the same samples cost on disk: each server is filled alike, brought to its settled form, and its files are counted.
 //!
-//! Settled: ferula and Prometheus write a snapshot (head included) over the admin API, VictoriaMetrics is told to flush and to merge.
+//! Settled: ferula and Prometheus write a snapshot (head included) over the admin API, ferula's is then merged as a server merges its blocks
+//! in time (`ferula tsdb compact`; what it was before is in a row of its own), VictoriaMetrics is told to flush and to merge.
 //! Index and meta files count, logs of the unsettled do not. Not here: whether what was stored is right (`remote-write`, `twin`).
 
 use crate::differ::Client;
@@ -38,7 +39,8 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<bool> {
     if let Some(running) = matches.get_many::<String>("running") {
         let mut rows = Vec::new();
         for text in running {
-            rows.push(measure_running(text).await.with_context(|| text.clone())?);
+            let measured = measure_running(matches, text).await;
+            rows.extend(measured.with_context(|| text.clone())?);
         }
         print("Running servers", &rows);
         return Ok(true);
@@ -80,7 +82,8 @@ async fn synthetic(matches: &ArgMatches, noise: u32) -> Result<Vec<Row>> {
             url: &setup.base_url(),
             data: &setup.data(),
         };
-        rows.push(filled.settle().await.with_context(|| setup.name())?);
+        let settled = filled.settle(matches).await;
+        rows.extend(settled.with_context(|| setup.name())?);
         server.kill()?;
     }
     Ok(rows)
@@ -110,7 +113,23 @@ fn fill(matches: &ArgMatches, setup: &Setup, noise: u32) -> Result<()> {
     Ok(())
 }
 
-async fn measure_running(text: &str) -> Result<Row> {
+/// Merges the blocks of a snapshot.
+fn compact(ferula: &Path, snapshot: &Path) -> Result<()> {
+    let output = Command::new(ferula)
+        .args(["tsdb", "compact"])
+        .arg(snapshot)
+        .output()
+        .with_context(|| format!("starting {}", ferula.display()))?;
+    if !output.status.success() {
+        bail!(
+            "ferula tsdb compact: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(())
+}
+
+async fn measure_running(matches: &ArgMatches, text: &str) -> Result<Vec<Row>> {
     let mut parts = text.splitn(3, '=');
     let (Some(kind), Some(url), Some(data)) = (parts.next(), parts.next(), parts.next()) else {
         bail!("--running must be KIND=URL=DATA");
@@ -128,20 +147,24 @@ async fn measure_running(text: &str) -> Result<Row> {
         url,
         data: &data,
     };
-    filled.settle().await
+    filled.settle(matches).await
 }
 
 impl Filled<'_> {
-    async fn settle(&self) -> Result<Row> {
+    async fn settle(&self, matches: &ArgMatches) -> Result<Vec<Row>> {
         let mut client = Client::new(self.url)?;
-        let bytes = match self.kind {
-            Kind::Ferula | Kind::Prometheus => {
-                let (status, body) = client.post("/api/v1/admin/tsdb/snapshot").await?;
-                let answer: Value = serde_json::from_str(&body).unwrap_or_default();
-                let Some(name) = answer["data"]["name"].as_str() else {
-                    bail!("snapshot: status {status}: {body}");
-                };
-                directory_bytes(&self.data.join("snapshots").join(name))
+        // What is merged in the end first: ratios are to it.
+        let mut sizes = Vec::new();
+        match self.kind {
+            Kind::Ferula => {
+                let snapshot = self.snapshot(&mut client).await?;
+                sizes.push(("ferula, blocks of two hours", directory_bytes(&snapshot)));
+                compact(&ferula_path(matches)?, &snapshot)?;
+                sizes.insert(0, ("ferula", directory_bytes(&snapshot)));
+            }
+            Kind::Prometheus => {
+                let snapshot = self.snapshot(&mut client).await?;
+                sizes.push((self.name, directory_bytes(&snapshot)));
             }
             Kind::VictoriaMetrics => {
                 for path in ["/internal/force_flush", "/internal/force_merge"] {
@@ -150,14 +173,25 @@ impl Filled<'_> {
                         bail!("{path}: status {status}: {body}");
                     }
                 }
-                self.settled_parts().await
+                sizes.push((self.name, self.settled_parts().await));
             }
         };
-        Ok(Row {
-            name: self.name,
+        let samples = self.samples(&mut client).await?;
+        let rows = sizes.into_iter().map(|(name, bytes)| Row {
+            name,
             bytes,
-            samples: self.samples(&mut client).await?,
-        })
+            samples,
+        });
+        Ok(rows.collect())
+    }
+
+    async fn snapshot(&self, client: &mut Client) -> Result<PathBuf> {
+        let (status, body) = client.post("/api/v1/admin/tsdb/snapshot").await?;
+        let answer: Value = serde_json::from_str(&body).unwrap_or_default();
+        let Some(name) = answer["data"]["name"].as_str() else {
+            bail!("snapshot: status {status}: {body}");
+        };
+        Ok(self.data.join("snapshots").join(name))
     }
 
     /// Waits until the sizes stand still for some seconds.

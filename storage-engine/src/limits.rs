@@ -37,6 +37,10 @@ pub const WAL_FULL_RETRY_NANOS: u64 = 1_000_000_000;
 pub const RESERVE_BYTES: u64 = 64 << 20;
 /// Bytes of log behind the last checkpoint that make the next one due, unless the last one was larger: then as many as that had.
 pub const CHECKPOINT_LOG_BYTES: u64 = 64 << 20;
+/// Bytes of log that make a checkpoint worth while before it is due, unless the last one was larger: it writes about as much.
+pub const CHECKPOINT_LOG_BYTES_MIN: u64 = 16 << 20;
+/// Share of the time that such checkpoints may take, in per cent of a core for each shard.
+pub const CHECKPOINT_PERCENT: u64 = 5;
 /// Checkpoints kept: should the newest be damaged, the one before it and the log behind that bring everything back.
 pub const CHECKPOINTS_KEPT: usize = 2;
 /// Bytes of series that are copied out of a shard at once for a checkpoint; what one damaged section costs at most when there is no

@@ -83,18 +83,29 @@ impl List {
             many.measure();
             return;
         }
-        if more.len() > LIST_SLOTS_MAX {
+        if let List::Few(slots) = self
+            && slots.last() < more.first()
+            && slots.len() + more.len() <= LIST_SLOTS_MAX
+        {
+            slots.extend_from_slice(more);
+            return;
+        }
+        if self.len() as usize + more.len() > LIST_SLOTS_MAX {
             let mut slots = RoaringBitmap::new();
             self.union_into(&mut slots);
             extend_ascending(&mut slots, more);
-            let mut many = Many {
-                len: slots.len() as u32,
-                slots,
-                bytes: 0,
-            };
-            many.measure();
-            *self = List::Many(Box::new(many));
-            return;
+            let len = slots.len() as u32;
+            // Some may have been there already.
+            if len as usize > LIST_SLOTS_MAX {
+                let mut many = Many {
+                    len,
+                    slots,
+                    bytes: 0,
+                };
+                many.measure();
+                *self = List::Many(Box::new(many));
+                return;
+            }
         }
         for slot in more {
             self.add(*slot);
@@ -354,6 +365,17 @@ mod tests {
             }
             let list = list.unwrap();
             assert_eq!(list.len(), plain.len() as u64);
+            // The same in ascending pieces.
+            let ascending: Vec<u32> = plain.iter().copied().collect();
+            for piece in [1, 7, 64, 65, 1000] {
+                let mut pieces = ascending.chunks(piece);
+                let mut by_pieces = List::One(ascending[0]);
+                pieces.by_ref().for_each(|slots| by_pieces.add_many(slots));
+                let mut set = RoaringBitmap::new();
+                by_pieces.union_into(&mut set);
+                assert!(set.iter().eq(ascending.iter().copied()), "{len} {piece}");
+                assert_eq!(by_pieces.len(), list.len());
+            }
             let mut set = RoaringBitmap::new();
             list.union_into(&mut set);
             assert!(set.iter().eq(plain.iter().copied()));

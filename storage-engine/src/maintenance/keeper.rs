@@ -6,6 +6,7 @@
 
 use super::directory::{block_path, unfinished_path};
 use super::link::{LinkError, ShardLink};
+use super::log::CheckpointCost;
 use super::pace::{Pace, Stopping, Wishes};
 use super::retention::RetentionClock;
 use super::settings::Settings;
@@ -153,6 +154,7 @@ pub(crate) struct Keeper {
     /// Blocks that may have files in the directory and are shown to nobody. A start would show them, so they go before anything is
     /// deleted or made anew: neither deletions nor later blocks would know of them.
     leftovers: RefCell<Vec<BlockId>>,
+    pub(super) checkpoint_cost: CheckpointCost,
     /// The last thing tried came to nothing.
     round_failed: bool,
 }
@@ -190,6 +192,7 @@ impl Keeper {
             wishes: parts.wishes,
             clock: RetentionClock::default(),
             leftovers: RefCell::default(),
+            checkpoint_cost: CheckpointCost::default(),
             round_failed: false,
         }
     }

@@ -1,8 +1,9 @@
 //! Checkpoints: when one is due, and the way that it takes through the keeper.
 //!
 //! One is taken after each sealing, so that the log need not keep what blocks hold, and whenever the log has grown enough
-//! ([`ShardStats::is_checkpoint_due`](crate::shard::ShardStats::is_checkpoint_due)), so that a restart has no more than that to read. A
-//! failed one is counted and tried again with the next round.
+//! ([`ShardStats::is_checkpoint_due`](crate::shard::ShardStats::is_checkpoint_due)), so that a restart has no more than that to read;
+//! sooner ([`ShardStats::is_checkpoint_worth_while`](crate::shard::ShardStats::is_checkpoint_worth_while)) as long as checkpoints take no
+//! more than their share of the time. A failed one is counted and tried again with the next round.
 //! Not here: what a checkpoint is (`checkpoint`).
 
 use super::keeper::{Keeper, KeeperError};
@@ -10,8 +11,10 @@ use super::link::{LinkError, ShardLink};
 use super::pace::Pace;
 use crate::checkpoint::{CheckpointError, CheckpointReport, ShardDoor, take_checkpoint};
 use crate::io::{give_up_reserve, make_reserve};
+use crate::limits::CHECKPOINT_PERCENT;
 use crate::shard::{Shard, ShardReader};
 use crate::shard_api::{AppendError, ShardChange};
+use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
 /// The keeper's link as a checkpoint uses it.
@@ -52,10 +55,34 @@ impl ShardDoor for Door<'_> {
     }
 }
 
+/// What the last checkpoint took, and when it ended; in nanoseconds.
+#[derive(Debug, Default)]
+pub(super) struct CheckpointCost {
+    worked: Cell<u64>,
+    ended: Cell<u64>,
+}
+
+impl CheckpointCost {
+    fn set(&self, worked: u64, ended: u64) {
+        self.worked.set(worked);
+        self.ended.set(ended);
+    }
+
+    /// Would another one now leave checkpoints within their share of the time?
+    fn is_small(&self, now: u64) -> bool {
+        let since = now.saturating_sub(self.ended.get());
+        self.worked.get() <= since / 100 * CHECKPOINT_PERCENT
+    }
+}
+
 impl Keeper {
     /// Takes a checkpoint if the log has grown enough since the last.
     pub(super) async fn checkpoint_due(&self) -> Result<(), KeeperError> {
-        let due = |shard: &mut Shard| shard.stats().is_checkpoint_due();
+        let is_cheap = self.checkpoint_cost.is_small(self.world.monotonic_nanos());
+        let due = move |shard: &mut Shard| {
+            let stats = shard.stats();
+            stats.is_checkpoint_due() || (is_cheap && stats.is_checkpoint_worth_while())
+        };
         match self.link.change(due).await? {
             true => self.checkpoint().await,
             false => Ok(()),
@@ -72,7 +99,12 @@ impl Keeper {
 
     /// Takes a checkpoint now.
     pub(super) async fn checkpoint(&self) -> Result<(), KeeperError> {
+        let before = self.pace.worked_nanos();
         let taken = self.take().await;
+        self.checkpoint_cost.set(
+            self.pace.worked_nanos().saturating_sub(before),
+            self.world.monotonic_nanos(),
+        );
         match taken {
             Ok(report) => {
                 self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);

@@ -35,6 +35,8 @@ pub(crate) struct Pace {
     world: Rc<dyn World>,
     wishes: Arc<Wishes>,
     worked_since: Cell<u64>,
+    /// Nanoseconds worked before that.
+    worked_before: Cell<u64>,
 }
 
 /// The store stops; whoever hears this leaves what it was doing.
@@ -48,12 +50,19 @@ impl Pace {
             world,
             wishes,
             worked_since,
+            worked_before: Cell::new(0),
         }
     }
 
     /// From now on it counts as work.
     pub(crate) fn begin(&self) {
         self.worked_since.set(self.world.monotonic_nanos());
+    }
+
+    /// Nanoseconds that counted as work until now, waiting for the shard's answers among them. Only differences mean something.
+    pub(crate) fn worked_nanos(&self) -> u64 {
+        let now = self.world.monotonic_nanos();
+        self.worked_before.get() + now.saturating_sub(self.worked_since.get())
     }
 
     /// Call between pieces of work: pauses if it is time to. `busy` says whether the shard has mail.
@@ -66,6 +75,7 @@ impl Pace {
         if worked < WORK_NANOS_MIN {
             return Ok(());
         }
+        self.worked_before.set(self.worked_before.get() + worked);
         if self.wishes.orders.load(Ordering::Acquire) == 0 {
             self.world.sleep(pause_nanos(worked, busy)).await;
         }

@@ -1,7 +1,7 @@
 //! Numbers about a shard: counters for the self metrics, sizes, and cardinality for the status page.
 
 use super::{Data, Shard};
-use crate::limits::CHECKPOINT_LOG_BYTES;
+use crate::limits::{CHECKPOINT_LOG_BYTES, CHECKPOINT_LOG_BYTES_MIN};
 use crate::model::{METRIC_NAME, TimestampMs};
 use crate::shard_api::RejectReason;
 use hashbrown::{HashMap, HashSet};
@@ -130,6 +130,11 @@ impl ShardStats {
     /// Is there so much log that the next checkpoint should be taken? A restart then reads about as much log as checkpoint.
     pub fn is_checkpoint_due(&self) -> bool {
         self.log_bytes_behind_checkpoint >= CHECKPOINT_LOG_BYTES.max(self.checkpoint_bytes)
+    }
+
+    /// Is there so much log that a checkpoint now would shorten a restart and not write more than the log does?
+    pub fn is_checkpoint_worth_while(&self) -> bool {
+        self.log_bytes_behind_checkpoint >= CHECKPOINT_LOG_BYTES_MIN.max(self.checkpoint_bytes)
     }
 }
 

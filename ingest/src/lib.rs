@@ -12,6 +12,7 @@ pub mod limits;
 pub mod metadata;
 mod openmetrics;
 mod protobuf;
+pub mod pushgateway;
 pub mod relabel;
 pub mod remote_write;
 pub mod scrape;

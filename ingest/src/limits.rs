@@ -77,3 +77,9 @@ pub const COLUMN_GUESS_SAMPLES_MAX: usize = 64 << 10;
 
 /// How far ahead of the server's clock a remote write sample may be, in milliseconds; a later one is out of bounds.
 pub const REMOTE_WRITE_AHEAD_MS: i64 = 10 * 60 * 1000;
+
+/// Metrics in one push; a push with more is refused with 400.
+pub const PUSH_METRICS_MAX: usize = 1_000_000;
+
+/// Bytes of the texts that tell what is wrong with a push; further faults are only counted.
+pub const PUSH_FAULT_BYTES_MAX: usize = 64 << 10;

@@ -157,6 +157,16 @@ fn number(float: f64, integer: u64) -> f64 {
     if float == 0.0 { integer as f64 } else { float }
 }
 
+/// The native buckets of a message by itself; none when it cannot be read or has none.
+pub(crate) fn native_histogram(message: &[u8]) -> Option<FloatHistogram> {
+    let mut parts = HistogramParts::default();
+    read_histogram(message, &mut parts).ok()?;
+    parts
+        .is_native()
+        .then(|| parts.native(false).ok())
+        .flatten()
+}
+
 /// Reads a message; returns since when it counts, 0 when it does not say.
 pub(super) fn read_histogram(
     message: &[u8],

@@ -13,6 +13,7 @@ mod key;
 mod metric;
 
 pub(crate) use family::read_page;
+pub(crate) use histogram::native_histogram;
 pub(crate) use key::labels_of_key;
 
 use crate::text::MetricType;

@@ -16,6 +16,6 @@ pub use content_type::{
     select_format,
 };
 pub use entry::{Entry, Exemplar, LabelPair, MetricType, ParseError, Series};
-pub(crate) use number::{NORMAL_NAN_BITS, open_metrics_float_of};
+pub(crate) use number::{NORMAL_NAN_BITS, go_format_g, open_metrics_float_of, parse_float};
 pub use parser::{Dialect, Parser};
 pub(crate) use quote::go_quote;

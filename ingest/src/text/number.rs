@@ -196,7 +196,7 @@ pub(crate) fn open_metrics_float_of(value: f64) -> String {
 
 /// Go's `strconv.FormatFloat(value, 'g', -1, 64)` for a finite value: shortest digits, exponent form below 1e-4
 /// and from 1e6 on.
-fn go_format_g(value: f64) -> String {
+pub(crate) fn go_format_g(value: f64) -> String {
     let scientific = format!("{value:e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);

@@ -10,6 +10,7 @@ pub mod http;
 pub mod limits;
 pub mod logging;
 mod memory;
+pub mod push;
 pub mod query_slots;
 pub mod self_metrics;
 pub mod services;

@@ -37,3 +37,14 @@ pub const BODY_RESERVED_BYTES_MAX: u64 = 1 << 20;
 pub const WRITE_BODY_BYTES_MAX: usize = 32 << 20;
 /// Longest decompressed body of a remote-write request, as Prometheus; a longer one is refused with 400 before memory is taken.
 pub const WRITE_DECODED_BYTES_MAX: usize = 32 << 20;
+
+/// Longest body of a push, compressed or not; a longer one is refused with 413.
+pub const PUSH_BODY_BYTES_MAX: usize = 64 << 20;
+/// Requests that may wait for the push gateway; further ones are answered with 503.
+pub const PUSH_QUEUE_MAX: usize = 1000;
+/// Bytes of pushes that may wait to be written; beyond it a push is answered with 503, unless it is alone.
+pub const PUSH_QUEUE_BYTES_MAX: usize = 256 << 20;
+/// Bytes of changes that share a write of the push log; what comes beyond them waits for the next.
+pub const PUSH_COMMIT_BYTES_MAX: usize = 4 << 20;
+/// How far the push log may grow beyond twice its length when it was last written anew; then it is written anew.
+pub const PUSH_LOG_SLACK_BYTES: u64 = 16 << 20;

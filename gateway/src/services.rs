@@ -2,15 +2,18 @@
 //!
 //! Built once at start and shared by all workers; only the configuration's parts change, as a whole, by a reload.
 
+use crate::push::PushGateway;
 use crate::query_slots::QuerySlots;
 use crate::self_metrics::Counter;
 use arc_swap::ArcSwap;
 use ingest::append::AppendTarget;
 use ingest::remote_write::Version;
 use ingest::scrape::ScrapeManager;
+use ingest::scrape::config::ScrapeConfig;
 use ingest::scrape::target::GlobalUrlOptions;
 use query_engine::engine::Engine;
 use std::sync::Arc;
+use storage_engine::model::Labels;
 use storage_engine::shard_api::{AppendBatch, AppendError, AppendMode, AppendOutcome};
 use storage_engine::store::Store;
 
@@ -32,6 +35,31 @@ pub struct Services {
     pub write_messages: Vec<Version>,
     /// What remote write brought.
     pub writes: WriteCounters,
+    /// The push gateway, unless it is switched off.
+    pub push: Option<PushGateway>,
+    /// The jobs of the configuration in force, without our own.
+    pub jobs: ArcSwap<ConfiguredJobs>,
+}
+
+/// What the configuration in force says about scraping.
+#[derive(Debug)]
+pub struct ConfiguredJobs {
+    /// Its jobs.
+    pub jobs: Vec<ScrapeConfig>,
+    /// `global.external_labels`
+    pub external_labels: Labels,
+    /// `global.scrape_interval`
+    pub interval: std::time::Duration,
+}
+
+impl Default for ConfiguredJobs {
+    fn default() -> Self {
+        ConfiguredJobs {
+            jobs: Vec::new(),
+            external_labels: Labels::empty(),
+            interval: std::time::Duration::from_secs(60),
+        }
+    }
 }
 
 /// Counters of the remote-write receiver.

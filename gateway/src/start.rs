@@ -9,14 +9,18 @@ use crate::cli::{Ack, Flags, Runtime};
 use crate::config::{Config, Defaults};
 use crate::http::server::{ServerLimits, bind, serve};
 use crate::limits::{OPEN_FILES_WANTED, SHUTDOWN_DRAIN_MAX};
+use crate::push::{LogError, PushGateway, PushOptions, SyncMode};
 use crate::query_slots::QuerySlots;
-use crate::services::{Services, StoreTarget, WriteCounters};
+use crate::services::{ConfiguredJobs, Services, StoreTarget, WriteCounters};
 use crate::worker::{HttpMetrics, Worker};
 use arc_swap::ArcSwap;
-use ingest::clock::SystemClock;
+use ingest::clock::{Clock, SystemClock};
+use ingest::discovery::config::StaticConfig;
+use ingest::pushgateway::GroupLimits;
 use ingest::remote_write::Version;
 use ingest::scrape::ScrapeManager;
 use ingest::scrape::ScrapeWorker;
+use ingest::scrape::config::{ScrapeConfig, ScrapeProtocol};
 use ingest::scrape::target::GlobalUrlOptions;
 use query_engine::engine::{Engine, EngineOptions};
 use query_engine::parse::ParserOptions;
@@ -26,6 +30,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use storage_engine::io::StandardDisk;
 use storage_engine::limits::RESERVE_BYTES;
 use storage_engine::maintenance::MaintenanceOptions;
 use storage_engine::process::raise_open_files_limit;
@@ -59,6 +64,9 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error("opening storage failed: {0}")]
     Store(#[from] OpenError),
+    /// The log of pushed metrics cannot be used.
+    #[error("opening the push log failed: {0}")]
+    Push(#[from] LogError),
     /// Threads or signals are not to be had.
     #[error("starting: {0}")]
     System(#[from] std::io::Error),
@@ -108,12 +116,9 @@ async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
         path = %flags.data_dir.display(),
         "storage is opening"
     );
-    let (scrape, seats) = ScrapeManager::new(
-        flags.workers,
-        Handle::current(),
-        Arc::new(SystemClock::new()),
-        hostname(),
-    );
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let push = open_push(&flags, clock.clone())?;
+    let (scrape, seats) = ScrapeManager::new(flags.workers, Handle::current(), clock, hostname());
     let services = Arc::new(Services {
         store: store.clone(),
         engine: ArcSwap::from_pointee(engine(&flags, &config)),
@@ -123,6 +128,8 @@ async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
         config_yaml: ArcSwap::from_pointee(config.to_yaml()),
         write_messages: write_messages(&flags),
         writes: WriteCounters::default(),
+        push,
+        jobs: ArcSwap::from_pointee(ConfiguredJobs::default()),
     });
     let (app, reloads) = App::new(flags);
     let app = Arc::new(app);
@@ -134,7 +141,7 @@ async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
     }
     if !app.is_stopping() {
         tracing::info!(duration = ?opening.elapsed(), "storage is ready");
-        apply(&app, &services, config).await;
+        apply(&app, &services, address, config).await;
         app.set_ready();
         tracing::info!("Server is ready to receive web requests.");
         announce(address, &app.flags().route_prefix);
@@ -274,7 +281,7 @@ fn global_url(flags: &Flags, address: Option<SocketAddr>) -> GlobalUrlOptions {
 }
 
 /// Puts a configuration in force.
-async fn apply(app: &App, services: &Services, mut config: Config) {
+async fn apply(app: &App, services: &Services, address: Option<SocketAddr>, mut config: Config) {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
@@ -308,9 +315,80 @@ async fn apply(app: &App, services: &Services, mut config: Config) {
             job.created_lines_are_starts = true;
         }
     }
-    services.scrape.apply(jobs, &external_labels);
+    services.jobs.store(Arc::new(ConfiguredJobs {
+        jobs,
+        external_labels,
+        interval: config.scrape_interval(),
+    }));
+    apply_jobs(app, services, address);
     app.reload_state().succeeded(crate::api::query::now_ms());
     tracing::info!("Completed loading of configuration file");
+}
+
+/// Puts the configured jobs in force, and ours for what was pushed.
+fn apply_jobs(app: &App, services: &Services, address: Option<SocketAddr>) {
+    let configured = services.jobs.load();
+    let mut jobs = configured.jobs.clone();
+    let is_free = jobs.iter().all(|job| job.job_name != PUSH_JOB);
+    let used = services.push.as_ref().is_some_and(PushGateway::is_used);
+    if let Some(address) = address
+        && is_free
+        && used
+    {
+        jobs.extend(push_job(app.flags(), address, configured.interval));
+    }
+    services.scrape.apply(jobs, &configured.external_labels);
+}
+
+/// The job that scrapes pushed metrics into the storage. A configuration with a job of this name has its own way.
+const PUSH_JOB: &str = "ferula_push";
+
+/// An ordinary job, with `honor_labels`, whose target is this server; so pushed series get their staleness and their place among the
+/// targets like all others.
+fn push_job(flags: &Flags, address: SocketAddr, global: Duration) -> Option<ScrapeConfig> {
+    let interval = flags.push_scrape_interval.unwrap_or(global);
+    if interval.is_zero() {
+        return None;
+    }
+    let own = match address.ip().is_unspecified() {
+        true => format!("localhost:{}", address.port()),
+        false => address.to_string(),
+    };
+    let mut job = ScrapeConfig::new(PUSH_JOB);
+    job.honor_labels = true;
+    job.interval = interval;
+    job.timeout = interval.min(Duration::from_secs(10));
+    job.protocols = vec![
+        ScrapeProtocol::PrometheusProto,
+        ScrapeProtocol::PrometheusText0_0_4,
+    ];
+    job.native_histograms = true;
+    job.enable_compression = false;
+    job.metrics_path = format!("{}/pushgateway/metrics", flags.route_prefix);
+    job.static_configs = vec![StaticConfig {
+        targets: vec![own],
+        labels: Vec::new(),
+    }];
+    Some(job)
+}
+
+fn open_push(flags: &Flags, clock: Arc<dyn Clock>) -> Result<Option<PushGateway>, LogError> {
+    if !flags.push {
+        return Ok(None);
+    }
+    let options = PushOptions {
+        dir: flags.data_dir.join("push"),
+        sync: match flags.ack {
+            Ack::Durable => SyncMode::BeforeAnswer,
+            Ack::Fast => SyncMode::Within(flags.wal_sync_interval),
+        },
+        limits: GroupLimits {
+            groups_max: flags.push_groups_max,
+            bytes_max: flags.push_bytes_max,
+        },
+        seed: random_seed(),
+    };
+    PushGateway::open(Arc::new(StandardDisk), options, clock).map(Some)
 }
 
 fn start_workers(
@@ -428,8 +506,13 @@ async fn control(
     signals: &mut Signals,
 ) {
     let mut shutdown = app.shutdown_signal();
+    let mut push_known = services.push.as_ref().is_none_or(PushGateway::is_used);
     while !app.is_stopping() {
         tokio::select! {
+            () = first_push(services), if !push_known => {
+                push_known = true;
+                apply_jobs(app, services, address);
+            }
             _ = shutdown.wait_for(|stop| *stop) => break,
             asked = signals.next() => match asked {
                 Asked::Stop => {
@@ -451,10 +534,18 @@ async fn control(
     }
 }
 
+/// Returns when the first group of pushed metrics has come.
+async fn first_push(services: &Services) {
+    match &services.push {
+        Some(push) => push.first_use().await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn reload(app: &App, services: &Services, address: Option<SocketAddr>) -> Result<(), String> {
     match load(app.flags(), address) {
         Ok(config) => {
-            apply(app, services, config).await;
+            apply(app, services, address, config).await;
             Ok(())
         }
         Err(error) => {
@@ -465,9 +556,10 @@ async fn reload(app: &App, services: &Services, address: Option<SocketAddr>) -> 
     }
 }
 
-async fn stop(services: &Services, threads: Vec<JoinHandle<()>>, signals: &mut Signals) {
+async fn stop(services: &Arc<Services>, threads: Vec<JoinHandle<()>>, signals: &mut Signals) {
     tracing::info!("Stopping scraping and closing connections");
     services.scrape.shut_down();
+    let store = services.store.clone();
     let joined = tokio::task::spawn_blocking(move || {
         for thread in threads {
             let _ = thread.join();
@@ -475,7 +567,10 @@ async fn stop(services: &Services, threads: Vec<JoinHandle<()>>, signals: &mut S
     });
     let drain = async {
         let _ = tokio::time::timeout(SHUTDOWN_DRAIN_MAX, joined).await;
-        services.store.shutdown().await;
+        let services = services.clone();
+        let push = move || services.push.iter().for_each(PushGateway::shut_down);
+        let _ = tokio::task::spawn_blocking(push).await;
+        store.shutdown().await;
     };
     tokio::select! {
         () = drain => tracing::info!("See you next time!"),

@@ -11,6 +11,8 @@ mod json;
 pub mod labels;
 pub mod lifecycle;
 pub mod params;
+pub mod push;
+mod push_json;
 pub mod query;
 pub mod status;
 mod storage_metrics;

@@ -268,7 +268,7 @@ pub fn no_notifications() -> Result<ApiData, ApiError> {
 }
 
 /// The type of `/metrics`, with the escaping of names that the client asked for. No name of ours needs any.
-fn metrics_type(request: &Request) -> &'static str {
+pub(super) fn metrics_type(request: &Request) -> &'static str {
     let accept = request.header("accept").unwrap_or("");
     let asked = |scheme: &str| {
         accept
@@ -333,6 +333,9 @@ pub fn metrics(worker: &Worker, request: &Request) -> Response {
     worker.services.queries.write(&mut page);
     worker.http.write(&mut page);
     write_receiver(&mut page, &worker.services.writes);
+    if let Some(push) = &worker.services.push {
+        push.write_metrics(&mut page);
+    }
     super::targets::write_metrics(&mut page, &worker.services.scrape);
     write_process_metrics(&mut page, start_time_ms(worker) as f64 / 1000.0);
     content(200, metrics_type(request), page.finish())

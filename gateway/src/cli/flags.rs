@@ -156,6 +156,16 @@ pub struct Flags {
     pub series_limits: SeriesLimits,
     /// `--storage.shards`; `None` means the store decides.
     pub shards: Option<usize>,
+    /// `--push.enable`
+    pub push: bool,
+    /// `--push.scrape-interval`; `None`: as the configuration's global one. Zero: not at all.
+    pub push_scrape_interval: Option<Duration>,
+    /// `--push.ttl`; zero: for ever.
+    pub push_ttl: Duration,
+    /// `--push.max-groups`
+    pub push_groups_max: usize,
+    /// `--push.max-bytes`
+    pub push_bytes_max: usize,
     /// `--runtime`
     pub runtime: Runtime,
     /// `--query.lookback-delta`
@@ -255,6 +265,15 @@ impl Flags {
                 label_value_bytes_max: small("storage.max-label-value-length"),
             },
             shards: Some(count("storage.shards")).filter(|n| *n > 0),
+            push: is_on("push.enable"),
+            push_scrape_interval: Some(text("push.scrape-interval"))
+                .filter(|given| !given.is_empty())
+                .map(|_| duration("push.scrape-interval")),
+            push_ttl: duration("push.ttl"),
+            push_groups_max: count("push.max-groups").max(1),
+            push_bytes_max: parse_bytes(text("push.max-bytes")).map_or(usize::MAX, |bytes| {
+                usize::try_from(bytes).unwrap_or(usize::MAX)
+            }),
             runtime: match text("runtime") {
                 "glommio" => Runtime::Glommio,
                 "tokio" => Runtime::Tokio,

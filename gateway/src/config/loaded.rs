@@ -185,6 +185,11 @@ impl Config {
         self.scrape_configs.clone()
     }
 
+    /// `global.scrape_interval`
+    pub fn scrape_interval(&self) -> Duration {
+        self.document.global.scrape_interval.std()
+    }
+
     /// `global.evaluation_interval`
     pub fn evaluation_interval(&self) -> Duration {
         self.document.global.evaluation_interval.std()

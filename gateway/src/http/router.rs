@@ -5,7 +5,9 @@
 use super::request::Request;
 use super::respond::{self, Response, envelope};
 use super::server::not_ready;
-use crate::api::{admin, exemplars, features, labels, lifecycle, query, status, targets, write};
+use crate::api::{
+    admin, exemplars, features, labels, lifecycle, push, query, status, targets, write,
+};
 use crate::worker::Worker;
 use http::{HeaderValue, Method};
 use percent_encoding::percent_decode_str;
@@ -61,6 +63,14 @@ pub enum Handler {
     DeleteSeries,
     CleanTombstones,
     Snapshot,
+    Push,
+    PushBase64,
+    PushPage,
+    PushGroups,
+    PushStatus,
+    PushWipe,
+    PushHealthy,
+    PushReady,
 }
 
 /// One line of the table.
@@ -80,6 +90,8 @@ const GET: &[Method] = &[Method::GET];
 const GET_HEAD: &[Method] = &[Method::GET, Method::HEAD];
 const GET_POST: &[Method] = &[Method::GET, Method::POST];
 const POST: &[Method] = &[Method::POST];
+const PUT: &[Method] = &[Method::PUT];
+const DELETE_POST_PUT: &[Method] = &[Method::DELETE, Method::POST, Method::PUT];
 const POST_PUT: &[Method] = &[Method::POST, Method::PUT];
 
 const fn route(
@@ -228,7 +240,54 @@ pub const ROUTES: &[Route] = &[
         Needs::Ready,
         Handler::Snapshot,
     ),
+    // The push gateway: where clients of a Pushgateway look for it, and all of it once more below a path of its own, where its paths
+    // do not meet Prometheus's.
+    push_route("/metrics/job/{*group}", Handler::Push),
+    push_route("/metrics/job@base64/{*group}", Handler::PushBase64),
+    route("/api/v1/metrics", GET, Needs::Ready, Handler::PushGroups),
+    route("/api/v1/status", GET, Needs::Nothing, Handler::PushStatus),
+    route("/api/v1/admin/wipe", PUT, Needs::Ready, Handler::PushWipe),
+    route("/pushgateway/metrics", GET, Needs::Ready, Handler::PushPage),
+    push_route("/pushgateway/metrics/job/{*group}", Handler::Push),
+    push_route(
+        "/pushgateway/metrics/job@base64/{*group}",
+        Handler::PushBase64,
+    ),
+    route(
+        "/pushgateway/api/v1/metrics",
+        GET,
+        Needs::Ready,
+        Handler::PushGroups,
+    ),
+    route(
+        "/pushgateway/api/v1/status",
+        GET,
+        Needs::Nothing,
+        Handler::PushStatus,
+    ),
+    route(
+        "/pushgateway/api/v1/admin/wipe",
+        PUT,
+        Needs::Ready,
+        Handler::PushWipe,
+    ),
+    route(
+        "/pushgateway/-/healthy",
+        GET,
+        Needs::Nothing,
+        Handler::PushHealthy,
+    ),
+    route(
+        "/pushgateway/-/ready",
+        GET,
+        Needs::Ready,
+        Handler::PushReady,
+    ),
 ];
+
+const fn push_route(path: &'static str, handler: Handler) -> Route {
+    route(path, DELETE_POST_PUT, Needs::Ready, handler)
+}
 
 static TABLE: LazyLock<matchit::Router<usize>> = LazyLock::new(|| {
     let mut table = matchit::Router::new();
@@ -335,7 +394,7 @@ fn elsewhere(prefix: &str, request: &Request) -> Response {
 }
 
 /// The path without empty, `.` and `..` segments and without a slash at its end.
-fn clean_path(path: &str) -> String {
+pub(crate) fn clean_path(path: &str) -> String {
     let mut segments: Vec<&str> = Vec::new();
     for segment in path.split('/') {
         match segment {
@@ -403,6 +462,13 @@ async fn call(worker: &Rc<Worker>, handler: Handler, request: Request) -> Respon
         Handler::DeleteSeries => admin::delete_series(worker, request).await,
         Handler::CleanTombstones => admin::clean_tombstones(worker).await,
         Handler::Snapshot => admin::snapshot(worker, request).await,
+        Handler::Push => push::change(worker, request, false).await,
+        Handler::PushBase64 => push::change(worker, request, true).await,
+        Handler::PushPage => push::page(worker, &request).await,
+        Handler::PushGroups => push::groups(worker).await,
+        Handler::PushStatus => push::status(worker),
+        Handler::PushWipe => push::wipe(worker).await,
+        Handler::PushHealthy | Handler::PushReady => respond::text(200, "OK"),
     }
 }
 
@@ -440,7 +506,10 @@ mod tests {
     #[test]
     fn every_route_is_reachable_and_unique() {
         for (index, route) in ROUTES.iter().enumerate() {
-            let path = route.path.replace("{name}", "job");
+            let path = route
+                .path
+                .replace("{name}", "job")
+                .replace("{*group}", "a/b/c");
             assert_eq!(*TABLE.at(&path).unwrap().value, index, "{path}");
             assert!(!route.methods.is_empty());
         }

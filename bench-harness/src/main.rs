@@ -11,6 +11,8 @@ mod disk_full;
 mod kill;
 mod process;
 mod promql_diff;
+mod push;
+mod push_twin;
 mod queries;
 mod query_bench;
 mod remote_write;
@@ -178,6 +180,8 @@ fn command() -> Command {
             disk_full,
             promql_diff,
             query,
+            push::command(),
+            push_twin::command(),
         ])
 }
 
@@ -235,6 +239,8 @@ fn main() -> Result<ExitCode> {
             Some(("promql-diff", matches)) => promql_diff::run(matches).await,
             Some(("disk", matches)) => disk::run(matches).await,
             Some(("twin", matches)) => twin::remote_write_twin(matches).await,
+            Some(("push", matches)) => push::run(matches).await,
+            Some(("push-twin", matches)) => push_twin::run(matches).await,
             Some(("scrape-twin", matches)) => twin::scrape_twin(matches).await,
             _ => bail!("unknown command"),
         }

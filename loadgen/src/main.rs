@@ -5,10 +5,13 @@
 )]
 
 use anyhow::{Context, Result, bail};
+use bytes::Bytes;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use indicatif::{ProgressBar, ProgressStyle};
 use loadgen::body::Protocol;
+use loadgen::http_client::{Connection, split_url};
 use loadgen::ledger::{Layout, Ledger};
+use loadgen::push;
 use loadgen::sender::{Outcome, Plan, Progress, now_ms, run};
 use loadgen::series::Fleet;
 use loadgen::verify::verify;
@@ -89,6 +92,41 @@ fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("No progress bar"),
         );
+    let push = Command::new("push")
+        .about("Push groups of metrics, as batch jobs do, to a Pushgateway or ferula")
+        .arg(
+            Arg::new("url")
+                .long("url")
+                .required(true)
+                .help("http://host:port, or with a path below which /metrics/job/... is"),
+        )
+        .arg(value("groups", "100", "Number of groups"))
+        .arg(value("metrics", "1000", "Series in each push"))
+        .arg(value("connections", "2", "Parallel connections"))
+        .arg(value(
+            "rate",
+            "0",
+            "Pushes per second over all; 0: as fast as answers come",
+        ))
+        .arg(value("duration", "30", "Seconds to run"))
+        .arg(value(
+            "rounds",
+            "0",
+            "Rounds over all groups; 0: until the duration ends",
+        ))
+        .arg(value("seed", "1", "Seed of the values"))
+        .arg(value("method", "PUT", "PUT or POST"))
+        .arg(
+            Arg::new("page")
+                .long("page")
+                .help("Afterwards, read this page of all groups and check that nothing acknowledged is missing"),
+        )
+        .arg(
+            Arg::new("quiet")
+                .long("quiet")
+                .action(ArgAction::SetTrue)
+                .help("No progress bar"),
+        );
     let check = Command::new("verify")
         .about("Read everything back and hold it against a ledger")
         .arg(
@@ -113,6 +151,7 @@ fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .subcommand(remote_write)
+        .subcommand(push)
         .subcommand(check)
 }
 
@@ -190,14 +229,17 @@ fn report(outcome: &Outcome) {
     }
 }
 
-async fn remote_write(matches: &ArgMatches) -> Result<bool> {
-    let plan = plan(matches)?;
-    let progress = Arc::new(Progress::default());
-    let bar = if matches.get_flag("quiet") {
+/// Shows the rate while a run goes on.
+fn watch(
+    progress: &Arc<Progress>,
+    duration: Duration,
+    quiet: bool,
+) -> Result<(tokio::task::JoinHandle<()>, ProgressBar)> {
+    let bar = if quiet {
         ProgressBar::hidden()
     } else {
         let style = ProgressStyle::with_template("{elapsed_precise} {bar:40} {msg}")?;
-        ProgressBar::new(plan.duration.as_millis() as u64).with_style(style)
+        ProgressBar::new(duration.as_millis() as u64).with_style(style)
     };
     let watcher = tokio::spawn({
         let (progress, bar) = (progress.clone(), bar.clone());
@@ -212,6 +254,69 @@ async fn remote_write(matches: &ArgMatches) -> Result<bool> {
             }
         }
     });
+    Ok((watcher, bar))
+}
+
+async fn push(matches: &ArgMatches) -> Result<bool> {
+    let text = |name: &str| matches.get_one::<String>(name).cloned().unwrap_or_default();
+    let plan = push::PushPlan {
+        url: text("url"),
+        groups: number(matches, "groups")?,
+        metrics: number(matches, "metrics")?,
+        connections: number(matches, "connections")?,
+        rate: number(matches, "rate")?,
+        duration: Duration::from_secs_f64(number(matches, "duration")?),
+        rounds: number(matches, "rounds")?,
+        first_round: 0,
+        replace: match text("method").as_str() {
+            "PUT" => true,
+            "POST" => false,
+            other => bail!("--method must be PUT or POST, got {other:?}"),
+        },
+        seed: number(matches, "seed")?,
+    };
+    let progress = Arc::new(Progress::default());
+    let (watcher, bar) = watch(&progress, plan.duration, matches.get_flag("quiet"))?;
+    let outcome = push::run(plan.clone(), progress).await?;
+    watcher.abort();
+    bar.finish_and_clear();
+    let latency = |q: f64| outcome.latency_us.value_at_quantile(q) as f64 / 1000.0;
+    println!(
+        "acknowledged {} pushes of {} series, {:.0} pushes/s; latency ms: p50 {:.2}, p99 {:.2}",
+        outcome.pushes,
+        plan.metrics,
+        outcome.pushes as f64 / outcome.elapsed.as_secs_f64(),
+        latency(0.5),
+        latency(0.99),
+    );
+    if let Some(error) = &outcome.last_error {
+        println!("{} pushes failed, the last with: {error}", outcome.errors);
+    }
+    let mut good = outcome.pushes > 0 && outcome.errors == 0;
+    if let Some(page) = matches.get_one::<String>("page") {
+        let (authority, path) = split_url(page)?;
+        let request = http::Request::get(path);
+        let (status, body) = Connection::new(authority)
+            .send(request, Bytes::new())
+            .await?;
+        if status != 200 {
+            bail!("{page} answers {status}");
+        }
+        let page = String::from_utf8_lossy(&body);
+        let verdict = push::check(&plan, &outcome.acknowledged, &page);
+        println!(
+            "groups right {}, missing {}, wrong {}",
+            verdict.right, verdict.missing, verdict.wrong
+        );
+        good &= verdict.missing == 0 && verdict.wrong == 0;
+    }
+    Ok(good)
+}
+
+async fn remote_write(matches: &ArgMatches) -> Result<bool> {
+    let plan = plan(matches)?;
+    let progress = Arc::new(Progress::default());
+    let (watcher, bar) = watch(&progress, plan.duration, matches.get_flag("quiet"))?;
     let retry = plan.retry;
     let outcome = run(plan, progress).await?;
     watcher.abort();
@@ -249,6 +354,7 @@ fn main() -> Result<ExitCode> {
     let good = runtime.block_on(async {
         match matches.subcommand() {
             Some(("remote-write", matches)) => remote_write(matches).await,
+            Some(("push", matches)) => push(matches).await,
             Some(("verify", matches)) => check(matches).await,
             _ => bail!("unknown command"),
         }

@@ -4,6 +4,7 @@
 //! other, because a reader that lost its place tries every aligned offset behind it. Pure: no I/O. Format page: `docs/format/checkpoint.md`.
 //! Not here: what the payloads mean (`series`, `load`).
 
+use std::ops::Range;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// Highest version of the format; a file with a higher one is refused.
@@ -123,12 +124,13 @@ pub(super) fn begin_section() -> Vec<u8> {
 }
 
 /// A section that passed its checks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Section<'a> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Section {
     pub(super) kind: SectionKind,
     /// Its place among the sections, from 0.
     pub(super) number: u64,
-    pub(super) payload: &'a [u8],
+    /// Where its payload is in the file.
+    pub(super) payload: Range<usize>,
 }
 
 /// Why a file is no checkpoint for this program.
@@ -139,9 +141,9 @@ pub(super) struct Newer {
 
 /// What a file's bytes hold.
 #[derive(Debug, Default)]
-pub(super) struct Found<'a> {
+pub(super) struct Found {
     /// Sound sections in the order of the file.
-    pub(super) sections: Vec<Section<'a>>,
+    pub(super) sections: Vec<Section>,
     /// Series in sound sections.
     pub(super) series: u64,
     /// Series of sections whose header is right and whose payload is not.
@@ -161,7 +163,7 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 }
 
 /// Finds the sound sections of a file.
-pub(super) fn scan(bytes: &[u8], seal: CheckpointSeal) -> Result<Found<'_>, Newer> {
+pub(super) fn scan(bytes: &[u8], seal: CheckpointSeal) -> Result<Found, Newer> {
     let mut found = Found::default();
     let mut at = 0;
     while let Some(header) = bytes.get(at..at + SECTION_HEADER_BYTES) {
@@ -186,7 +188,7 @@ pub(super) fn scan(bytes: &[u8], seal: CheckpointSeal) -> Result<Found<'_>, Newe
                 found.sections.push(Section {
                     kind: *kind,
                     number: u64_at(header, AT_NUMBER),
-                    payload,
+                    payload: start..end,
                 });
             }
             _ if *kind == SectionKind::Series => {
@@ -316,8 +318,9 @@ mod tests {
         file
     }
 
-    fn payloads<'a>(found: &Found<'a>) -> Vec<&'a [u8]> {
-        found.sections.iter().map(|s| s.payload).collect()
+    fn payloads<'a>(found: &Found, bytes: &'a [u8]) -> Vec<&'a [u8]> {
+        let sections = found.sections.iter();
+        sections.map(|s| &bytes[s.payload.clone()]).collect()
     }
 
     #[test]
@@ -326,13 +329,16 @@ mod tests {
         let sound = file(seal);
         let whole = scan(&sound, seal).unwrap();
         let all: [&[u8]; 4] = [b"state", b"some series", b"others", b""];
-        assert_eq!(payloads(&whole), all);
+        assert_eq!(payloads(&whole, &sound), all);
         assert_eq!(whole.sections[2].number, 2);
         for bit in 0..sound.len() * 8 {
             let mut damaged = sound.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
             let found = scan(&damaged, seal).unwrap();
-            let missing = all.iter().filter(|p| !payloads(&found).contains(p)).count();
+            let missing = all
+                .iter()
+                .filter(|p| !payloads(&found, &damaged).contains(p))
+                .count();
             assert!(
                 missing <= 1 && found.sections.len() + missing == 4,
                 "bit {bit}"

@@ -5,7 +5,7 @@
 //! read of the newest is, and what is missing is counted and logged.
 //! A later program's checkpoint is refused and nothing is changed. Not here: the log behind it (`wal`), writing (`take`).
 
-use super::format::{CheckpointSeal, Found, Malformed, PayloadReader, Section, SectionKind, scan};
+use super::format::{CheckpointSeal, Found, Malformed, PayloadReader, SectionKind, scan};
 use super::pages::{FoundPage, PageFileError, read_pages};
 use super::place::CheckpointPlace;
 use super::series::read_series;
@@ -84,6 +84,7 @@ struct Candidate {
     lsn: u64,
     path: PathBuf,
     bytes: FileBytes,
+    found: Found,
     /// The whole state, if any copy of it is sound.
     state: Option<State>,
     /// Something is missing.
@@ -144,7 +145,7 @@ pub(crate) fn load_checkpoint(
     if candidate.damaged {
         tracing::error!(path = %candidate.path.display(), "the checkpoint is damaged and there is no sound one before it; what can be read of it is");
     }
-    let mut loaded = restore(&candidate, place, files, target)?;
+    let mut loaded = restore(&candidate, files, target)?;
     loaded.damaged = put_aside + u64::from(candidate.damaged);
     Ok(Some(loaded))
 }
@@ -159,8 +160,8 @@ fn look_at(
     let path = place.checkpoint_path(lsn);
     let bytes = read_all(disk, &path).map_err(failed("read", &path))?;
     let found = sections(&bytes, place, lsn, &path)?;
-    let state = find_state(&found, &path)?;
-    let mut damaged = !is_complete(&found);
+    let state = find_state(&found, &bytes, &path)?;
+    let mut damaged = !is_complete(&found, &bytes);
     match &state {
         None => damaged = true,
         Some(state) => {
@@ -176,11 +177,11 @@ fn look_at(
             });
         }
     }
-    drop(found);
     Ok(Candidate {
         lsn,
         path,
         bytes,
+        found,
         state,
         damaged,
     })
@@ -206,12 +207,12 @@ fn read_all(disk: &dyn Disk, path: &Path) -> io::Result<FileBytes> {
     Ok(FileBytes::from(bytes))
 }
 
-fn sections<'a>(
-    bytes: &'a [u8],
+fn sections(
+    bytes: &[u8],
     place: &CheckpointPlace,
     lsn: u64,
     path: &Path,
-) -> Result<Found<'a>, LoadError> {
+) -> Result<Found, LoadError> {
     let seal = CheckpointSeal::new(&place.store_id, place.shard, lsn);
     scan(bytes, seal).map_err(|newer| LoadError::Newer {
         path: path.display().to_string(),
@@ -228,21 +229,21 @@ fn malformed(path: &Path) -> impl Fn(Malformed) -> LoadError + use<> {
 }
 
 /// The last sound copy of the state.
-fn find_state(found: &Found<'_>, path: &Path) -> Result<Option<State>, LoadError> {
+fn find_state(found: &Found, bytes: &[u8], path: &Path) -> Result<Option<State>, LoadError> {
     let mut sections = found.sections.iter().rev();
     let section = sections.find(|s| s.kind == SectionKind::State);
     section
-        .map(|section| State::read(section.payload).map_err(malformed(path)))
+        .map(|section| State::read(&bytes[section.payload.clone()]).map_err(malformed(path)))
         .transpose()
 }
 
 /// Is every section there that was written?
-fn is_complete(found: &Found<'_>) -> bool {
+fn is_complete(found: &Found, bytes: &[u8]) -> bool {
     let Some(end) = found.sections.last() else {
         return false;
     };
     let in_order = found.sections.iter().zip(0..).all(|(s, n)| s.number == n);
-    let counted = PayloadReader(end.payload).varint() == Ok(end.number);
+    let counted = PayloadReader(&bytes[end.payload.clone()]).varint() == Ok(end.number);
     end.kind == SectionKind::End && in_order && counted
 }
 
@@ -300,11 +301,10 @@ struct Restoring<'a> {
 /// Puts what is sound of a checkpoint into the shard.
 fn restore(
     candidate: &Candidate,
-    place: &CheckpointPlace,
     files: BTreeMap<u64, Option<PageFile>>,
     target: &mut dyn RestoreTarget,
 ) -> Result<LoadedCheckpoint, LoadError> {
-    let found = sections(&candidate.bytes, place, candidate.lsn, &candidate.path)?;
+    let found = &candidate.found;
     let mut restoring = Restoring {
         path: &candidate.path,
         target,
@@ -316,7 +316,7 @@ fn restore(
             ..LoadedCheckpoint::default()
         },
     };
-    restoring.put_pages(candidate, &found, files)?;
+    restoring.put_pages(candidate, files)?;
     let shard = restoring.target.shard();
     shard.restore_begin(found.series as usize);
     for kind in [
@@ -325,13 +325,13 @@ fn restore(
         SectionKind::Record,
     ] {
         for section in found.sections.iter().filter(|s| s.kind == kind) {
-            restoring.put_section(section)?;
+            restoring.put_section(section.kind, &candidate.bytes[section.payload.clone()])?;
         }
     }
     if let Some(state) = &candidate.state {
         restoring.target.shard().restore_state(&state.shard);
     }
-    restoring.loaded.series_lost = restoring.count_lost(&found);
+    restoring.loaded.series_lost = count_lost(candidate);
     Ok(restoring.loaded)
 }
 
@@ -343,10 +343,10 @@ impl Restoring<'_> {
         }
     }
 
-    fn put_section(&mut self, section: &Section<'_>) -> Result<(), LoadError> {
-        match section.kind {
+    fn put_section(&mut self, kind: SectionKind, payload: &[u8]) -> Result<(), LoadError> {
+        match kind {
             SectionKind::Series => {
-                let group = read_series(section.payload).map_err(|e| self.malformed(&e))?;
+                let group = read_series(payload).map_err(|e| self.malformed(&e))?;
                 let restored = self.target.shard().restore_group(&group);
                 if restored.invalid > 0 {
                     return Err(self.malformed(&"a series that cannot be"));
@@ -354,12 +354,11 @@ impl Restoring<'_> {
                 self.loaded.series += restored.series;
             }
             SectionKind::Histograms => {
-                decode_histograms(section.payload, &mut self.histograms)
-                    .map_err(|e| self.malformed(&e))?;
+                decode_histograms(payload, &mut self.histograms).map_err(|e| self.malformed(&e))?;
                 self.target.shard().restore_histograms(&self.histograms);
             }
             SectionKind::Record => {
-                let kind = section.payload.split_first();
+                let kind = payload.split_first();
                 let Some((Some(kind), payload)) =
                     kind.map(|(code, rest)| (RecordKind::from_code(*code), rest))
                 else {
@@ -377,13 +376,13 @@ impl Restoring<'_> {
     fn put_pages(
         &mut self,
         candidate: &Candidate,
-        found: &Found<'_>,
         files: BTreeMap<u64, Option<PageFile>>,
     ) -> Result<(), LoadError> {
         let mut here = BTreeMap::new();
-        for section in &found.sections {
+        for section in &candidate.found.sections {
             if section.kind == SectionKind::OpenPage {
-                let (sequence, page) = read_page(section.payload).map_err(malformed(self.path))?;
+                let payload = &candidate.bytes[section.payload.clone()];
+                let (sequence, page) = read_page(payload).map_err(malformed(self.path))?;
                 here.insert(sequence, page);
             }
         }
@@ -411,18 +410,19 @@ impl Restoring<'_> {
         }
         Ok(())
     }
+}
 
-    /// Series that were written and are not here. Without the last section, only those whose section still has its header are known.
-    fn count_lost(&self, found: &Found<'_>) -> u64 {
-        let end = found.sections.iter().find(|s| s.kind == SectionKind::End);
-        let written = end.and_then(|end| {
-            let mut reader = PayloadReader(end.payload);
-            reader.varint().ok()?;
-            reader.varint().ok()
-        });
-        let sound = found.series;
-        written.map_or(found.damaged_series, |w| w.saturating_sub(sound))
-    }
+/// Series that were written and are not here. Without the last section, only those whose section still has its header are known.
+fn count_lost(candidate: &Candidate) -> u64 {
+    let found = &candidate.found;
+    let end = found.sections.iter().find(|s| s.kind == SectionKind::End);
+    let written = end.and_then(|end| {
+        let mut reader = PayloadReader(&candidate.bytes[end.payload.clone()]);
+        reader.varint().ok()?;
+        reader.varint().ok()
+    });
+    let sound = found.series;
+    written.map_or(found.damaged_series, |w| w.saturating_sub(sound))
 }
 
 /// Facts and bytes of a page that lies in a checkpoint.
@@ -464,5 +464,5 @@ pub(super) fn read_state(
     };
     let mut sections = found.sections.iter().rev();
     let section = sections.find(|s| s.kind == SectionKind::State);
-    Ok(section.and_then(|section| State::read(section.payload).ok()))
+    Ok(section.and_then(|section| State::read(&bytes[section.payload.clone()]).ok()))
 }

@@ -35,6 +35,8 @@ pub struct Services {
     pub write_messages: Vec<Version>,
     /// What remote write brought.
     pub writes: WriteCounters,
+    /// What receivers of rows brought.
+    pub rows: RowCounters,
     /// The push gateway, unless it is switched off.
     pub push: Option<PushGateway>,
     /// The jobs of the configuration in force, without our own.
@@ -60,6 +62,17 @@ impl Default for ConfiguredJobs {
             interval: std::time::Duration::from_secs(60),
         }
     }
+}
+
+/// Counters of the receivers of rows.
+#[derive(Debug, Default)]
+pub struct RowCounters {
+    /// Rows stored.
+    pub stored: Counter,
+    /// Rows that the storage refused.
+    pub refused: Counter,
+    /// Rows that could not be read.
+    pub unreadable: Counter,
 }
 
 /// Counters of the remote-write receiver.

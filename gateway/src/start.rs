@@ -3,6 +3,7 @@
 //! Order of the start: configuration, listeners, store (which replays in its own threads), workers, then scraping once the store can take samples.
 //! Order of the end: no new requests, scrapes stop, requests drain, the store writes what it promised.
 
+use crate::api::rows::RowState;
 use crate::api::write::WriteState;
 use crate::app::{App, ReloadRequest};
 use crate::cli::{Ack, Flags, Runtime};
@@ -11,7 +12,7 @@ use crate::http::server::{ServerLimits, bind, serve};
 use crate::limits::{OPEN_FILES_WANTED, SHUTDOWN_DRAIN_MAX};
 use crate::push::{LogError, PushGateway, PushOptions, SyncMode};
 use crate::query_slots::QuerySlots;
-use crate::services::{ConfiguredJobs, Services, StoreTarget, WriteCounters};
+use crate::services::{ConfiguredJobs, RowCounters, Services, StoreTarget, WriteCounters};
 use crate::worker::{HttpMetrics, Worker};
 use arc_swap::ArcSwap;
 use ingest::clock::{Clock, SystemClock};
@@ -128,6 +129,7 @@ async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
         config_yaml: ArcSwap::from_pointee(config.to_yaml()),
         write_messages: write_messages(&flags),
         writes: WriteCounters::default(),
+        rows: RowCounters::default(),
         push,
         jobs: ArcSwap::from_pointee(ConfiguredJobs::default()),
     });
@@ -443,12 +445,14 @@ async fn work(
     let scraping = tokio::task::spawn_local(seat.run(target));
     let mut shutdown = app.shutdown_signal();
     let write = WriteState::new(random_seed());
+    let rows = RowState::new(random_seed());
     let worker = Rc::new(Worker {
         index,
         app,
         services,
         http,
         write,
+        rows,
     });
     let mut servers = tokio::task::JoinSet::new();
     for listener in listeners {

@@ -1,5 +1,6 @@
 //! One gateway worker: what its thread owns, and the HTTP counters all workers share.
 
+use crate::api::rows::RowState;
 use crate::api::write::WriteState;
 use crate::app::App;
 use crate::http::router::ROUTES;
@@ -21,6 +22,8 @@ pub struct Worker {
     pub http: Arc<HttpMetrics>,
     /// Remote write's memory of this worker's senders.
     pub write: WriteState,
+    /// The same of senders of rows.
+    pub rows: RowState,
 }
 
 /// Bounds of `prometheus_http_request_duration_seconds`, Prometheus's own.

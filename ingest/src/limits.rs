@@ -81,5 +81,11 @@ pub const REMOTE_WRITE_AHEAD_MS: i64 = 10 * 60 * 1000;
 /// Metrics in one push; a push with more is refused with 400.
 pub const PUSH_METRICS_MAX: usize = 1_000_000;
 
+/// Bytes of rows of one request in the form in which they go on; further rows are refused and told.
+pub const ROWS_BYTES_MAX: usize = 256 << 20;
+
+/// Rows that cannot be read of which the answer tells the reason; further ones are only counted.
+pub const ROW_FAULTS_MAX: usize = 10;
+
 /// Bytes of the texts that tell what is wrong with a push; further faults are only counted.
 pub const PUSH_FAULT_BYTES_MAX: usize = 64 << 10;

@@ -14,6 +14,7 @@ pub mod params;
 pub mod push;
 mod push_json;
 pub mod query;
+pub mod rows;
 pub mod status;
 mod storage_metrics;
 pub mod targets;

@@ -17,9 +17,8 @@ use crate::push::{PushError, PushGateway};
 use crate::worker::Worker;
 use http::{HeaderValue, Method};
 use ingest::clock::{Clock, SystemClock};
-use ingest::pushgateway::{
-    BodyError, Grouping, GroupsError, PreparedPush, PushEncoding, decode_body, parse_push,
-};
+use ingest::pushgateway::{Grouping, GroupsError, PreparedPush, parse_push};
+use ingest::unpack::{BodyEncoding, UnpackError, unpack};
 use std::rc::Rc;
 
 const PROTOBUF: &str = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited; escaping=allow-utf-8";
@@ -133,17 +132,21 @@ async fn read(
             };
             error_text(status, &error.to_string())
         })?;
-    let encoding = PushEncoding::from_header(&encoding);
-    decode_body(&body, encoding, PUSH_BODY_BYTES_MAX)
-        .and_then(|body| parse_push(&body, &content_type, grouping, push.seed()))
-        .map_err(|error| {
-            let status = if matches!(error, BodyError::TooLarge(_)) {
-                413
-            } else {
-                400
-            };
-            error_text(status, &error.to_string())
-        })
+    let body = unpack(
+        &body,
+        BodyEncoding::from_header(&encoding),
+        PUSH_BODY_BYTES_MAX,
+    );
+    let body = body.map_err(|error| {
+        let status = if matches!(error, UnpackError::TooLarge(_)) {
+            413
+        } else {
+            400
+        };
+        error_text(status, &error.to_string())
+    })?;
+    parse_push(&body, &content_type, grouping, push.seed())
+        .map_err(|error| error_text(400, &error.to_string()))
 }
 
 fn refusal(error: &PushError) -> Response {

@@ -333,6 +333,26 @@ pub fn metrics(worker: &Worker, request: &Request) -> Response {
     worker.services.queries.write(&mut page);
     worker.http.write(&mut page);
     write_receiver(&mut page, &worker.services.writes);
+    let rows = &worker.services.rows;
+    for (name, help, counter) in [
+        (
+            "ferula_rows_stored_total",
+            "Rows of line protocols stored.",
+            &rows.stored,
+        ),
+        (
+            "ferula_rows_refused_total",
+            "Rows of line protocols that the storage refused.",
+            &rows.refused,
+        ),
+        (
+            "ferula_rows_unreadable_total",
+            "Rows of line protocols that could not be read.",
+            &rows.unreadable,
+        ),
+    ] {
+        page.one_counter(name, help, counter.get() as f64);
+    }
     if let Some(push) = &worker.services.push {
         push.write_metrics(&mut page);
     }

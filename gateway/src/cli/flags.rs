@@ -128,6 +128,8 @@ pub struct Flags {
     pub admin_api: bool,
     /// `--web.enable-remote-write-receiver`
     pub remote_write_receiver: bool,
+    /// `--web.enable-influx-receiver`
+    pub influx_receiver: bool,
     /// `--web.remote-write-receiver.accepted-protobuf-messages`
     pub remote_write_messages: Vec<String>,
     /// `--web.cors.origin`, anchored; `None` means any.
@@ -234,6 +236,7 @@ impl Flags {
             lifecycle: is_on("web.enable-lifecycle"),
             admin_api: is_on("web.enable-admin-api"),
             remote_write_receiver: is_on("web.enable-remote-write-receiver"),
+            influx_receiver: is_on("web.enable-influx-receiver"),
             remote_write_messages: protobuf_messages(text(
                 "web.remote-write-receiver.accepted-protobuf-messages",
             ))?,

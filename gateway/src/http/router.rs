@@ -6,7 +6,7 @@ use super::request::Request;
 use super::respond::{self, Response, envelope};
 use super::server::not_ready;
 use crate::api::{
-    admin, exemplars, features, labels, lifecycle, push, query, status, targets, write,
+    admin, exemplars, features, labels, lifecycle, push, query, rows, status, targets, write,
 };
 use crate::worker::Worker;
 use http::{HeaderValue, Method};
@@ -71,6 +71,8 @@ pub enum Handler {
     PushWipe,
     PushHealthy,
     PushReady,
+    InfluxWrite,
+    InfluxWrite2,
 }
 
 /// One line of the table.
@@ -240,6 +242,8 @@ pub const ROUTES: &[Route] = &[
         Needs::Ready,
         Handler::Snapshot,
     ),
+    route("/write", POST, Needs::Ready, Handler::InfluxWrite),
+    route("/api/v2/write", POST, Needs::Ready, Handler::InfluxWrite2),
     // The push gateway: where clients of a Pushgateway look for it, and all of it once more below a path of its own, where its paths
     // do not meet Prometheus's.
     push_route("/metrics/job/{*group}", Handler::Push),
@@ -468,6 +472,8 @@ async fn call(worker: &Rc<Worker>, handler: Handler, request: Request) -> Respon
         Handler::PushGroups => push::groups(worker).await,
         Handler::PushStatus => push::status(worker),
         Handler::PushWipe => push::wipe(worker).await,
+        Handler::InfluxWrite => rows::influx(worker, request, rows::InfluxApi::One).await,
+        Handler::InfluxWrite2 => rows::influx(worker, request, rows::InfluxApi::Two).await,
         Handler::PushHealthy | Handler::PushReady => respond::text(200, "OK"),
     }
 }

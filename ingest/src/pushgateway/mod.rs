@@ -23,7 +23,7 @@ mod record;
 mod text_body;
 mod view;
 
-pub use body::{BodyError, PushEncoding, decode_body, parse_push};
+pub use body::{BodyError, parse_push};
 pub use encode::{EncodedFamily, PreparedPush};
 pub use family::Kind;
 pub use groups::{Change, GroupDescription, GroupLimits, Groups, GroupsError, Totals};

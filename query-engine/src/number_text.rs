@@ -37,10 +37,54 @@ pub fn format_plain(value: f64, out: &mut String) {
         out.push_str("+Inf");
     } else if value == f64::NEG_INFINITY {
         out.push_str("-Inf");
-    } else {
+    } else if !push_few_decimals(value, out) {
         // `Display` of f64 is the shortest decimal that reads back equal and never has an exponent.
         let _ = write!(out, "{value}");
     }
+}
+
+/// Decimals that are tried.
+const DECIMALS_MAX: usize = 3;
+/// Up to here a number times a thousand is told from its neighbours: far below 2^52.
+const TRIED_MAX: f64 = 1e12;
+
+/// Appends a number that has at most three decimals; false, and nothing is appended, when it has more. A number that is the nearest to a
+/// decimal of so few digits is written as that decimal: no shorter one reads back as the same number.
+fn push_few_decimals(value: f64, out: &mut String) -> bool {
+    let magnitude = value.abs();
+    if magnitude > TRIED_MAX {
+        return false;
+    }
+    let mut scale = 1.0;
+    for decimals in 0..=DECIMALS_MAX {
+        let digits = (magnitude * scale).round();
+        if digits / scale == magnitude {
+            if value.is_sign_negative() {
+                out.push('-');
+            }
+            push_digits(digits as u64, decimals, out);
+            return true;
+        }
+        scale *= 10.0;
+    }
+    false
+}
+
+/// Appends a whole number with a point before its last `decimals` digits.
+fn push_digits(mut digits: u64, decimals: usize, out: &mut String) {
+    let mut text = [0_u8; 24];
+    let (mut at, mut written) = (text.len(), 0);
+    while digits > 0 || written <= decimals {
+        if written == decimals && decimals > 0 {
+            at -= 1;
+            text[at] = b'.';
+        }
+        at -= 1;
+        text[at] = b'0' + (digits % 10) as u8;
+        digits /= 10;
+        written += 1;
+    }
+    out.push_str(std::str::from_utf8(&text[at..]).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -53,6 +97,37 @@ mod tests {
         format_value(value, &mut a);
         format_plain(value, &mut p);
         assert_eq!((a.as_str(), p.as_str()), (api, plain));
+    }
+
+    #[test]
+    fn numbers_with_few_decimals_are_written_as_display_writes_them() {
+        let mut state = 7_u64;
+        let mut random = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            state >> 11
+        };
+        let mut written = 0;
+        for n in 0..200_000_u32 {
+            let whole = (random() >> (random() % 52)) as f64;
+            let value = match n % 6 {
+                0 => whole,
+                1 => whole / 10.0,
+                2 => whole / 100.0,
+                3 => -whole / 1000.0,
+                4 => whole * 0.01,
+                _ => f64::from_bits(random() << 11),
+            };
+            let mut text = String::new();
+            if push_few_decimals(value, &mut text) {
+                assert_eq!(text, value.to_string());
+                written += 1;
+            } else {
+                assert_eq!(text, "");
+            }
+        }
+        assert!(written > 90_000, "{written}");
     }
 
     #[test]

@@ -49,6 +49,35 @@ pub(super) fn push_sample(out: &mut String, ms: i64, value: f64) {
     out.push_str("\"]");
 }
 
+/// Samples of many series over the same steps: the text of a step's time is made once.
+#[derive(Default)]
+pub(super) struct SampleTexts {
+    /// For the n-th sample of a series: its time, and `[ts,"`.
+    opened: Vec<(i64, String)>,
+}
+
+impl SampleTexts {
+    /// `[ts,"value"]` of the n-th sample of a series, n counted up one by one.
+    pub(super) fn push(&mut self, out: &mut String, n: usize, ms: i64, value: f64) {
+        let open = |ms| {
+            let mut text = String::from("[");
+            push_timestamp(&mut text, ms);
+            text.push_str(",\"");
+            (ms, text)
+        };
+        match self.opened.get_mut(n) {
+            Some((of, _)) if *of == ms => {}
+            Some(other) => *other = open(ms),
+            None => self.opened.push(open(ms)),
+        }
+        if let Some((_, text)) = self.opened.get(n) {
+            out.push_str(text);
+        }
+        format_value(value, out);
+        out.push_str("\"]");
+    }
+}
+
 /// `[ts,{"count":"3","sum":"4","buckets":[[0,"1","2","3"]]}]`: populated buckets in ascending order, each with a number for its bounds
 /// (0: open on the left, 1: open on the right, 2: open, 3: closed).
 pub(super) fn push_histogram_sample(out: &mut String, ms: i64, histogram: &FloatHistogram) {
@@ -126,6 +155,19 @@ mod tests {
         assert_eq!(text(1000), "1");
         assert_eq!(text(5), "0.005");
         assert_eq!(text(-1050), "-1.050");
+    }
+
+    #[test]
+    fn samples_over_the_same_steps_are_written_like_single_ones() {
+        let mut texts = SampleTexts::default();
+        for times in [[1000, 2000, 3500], [1000, 2000, 3500], [2000, 3500, 5000]] {
+            for (n, ms) in times.into_iter().enumerate() {
+                let (mut out, mut single) = (String::new(), String::new());
+                texts.push(&mut out, n, ms, n as f64 / 7.0);
+                push_sample(&mut single, ms, n as f64 / 7.0);
+                assert_eq!(out, single);
+            }
+        }
     }
 
     #[test]

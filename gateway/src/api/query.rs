@@ -1,6 +1,6 @@
 //! `query`, `query_range`, `format_query`, `parse_query`.
 
-use super::json::{push_histogram_sample, push_labels, push_sample, push_scalar};
+use super::json::{SampleTexts, push_histogram_sample, push_labels, push_sample, push_scalar};
 use super::params::{limit_param, parse_duration, parse_duration_ns, parse_time, time_param};
 use crate::http::request::{Form, Request};
 use crate::http::respond::{ApiData, ApiError, ErrorType, push_json_string};
@@ -311,6 +311,7 @@ fn render(output: &QueryOutput, timings: Option<Timings>) -> ApiData {
         }
         QueryValue::Matrix(rows) => {
             json.push_str("matrix\",\"result\":[");
+            let mut texts = SampleTexts::default();
             for (i, row) in rows.iter().enumerate() {
                 json.push_str(if i > 0 {
                     ",{\"metric\":"
@@ -320,7 +321,7 @@ fn render(output: &QueryOutput, timings: Option<Timings>) -> ApiData {
                 push_labels(&mut json, &row.labels);
                 for (k, (at, value)) in row.timestamps.iter().zip(&row.values).enumerate() {
                     json.push_str(if k > 0 { "," } else { ",\"values\":[" });
-                    push_sample(&mut json, *at, *value);
+                    texts.push(&mut json, k, *at, *value);
                 }
                 if !row.timestamps.is_empty() {
                     json.push(']');

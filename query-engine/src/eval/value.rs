@@ -86,6 +86,28 @@ impl Bits {
         self.words[k / 64] |= 1 << (k % 64);
     }
 
+    /// Sets `count` bits from `first` on, all below the length.
+    pub fn set_run(&mut self, first: usize, count: usize) {
+        let end = first + count;
+        assert!(end <= self.len, "BUG: bits beyond the end of a row");
+        if count == 0 {
+            return;
+        }
+        for word in first / 64..end.div_ceil(64) {
+            let from = first.saturating_sub(word * 64).min(63);
+            let to = (end - word * 64).min(64);
+            self.words[word] |= (u64::MAX >> (64 - (to - from))) << from;
+        }
+    }
+
+    /// Are all bits set?
+    pub fn all(&self) -> bool {
+        let whole = self.len / 64;
+        let rest = self.len % 64;
+        self.words.iter().take(whole).all(|w| *w == u64::MAX)
+            && (rest == 0 || self.words.get(whole) == Some(&((1 << rest) - 1)))
+    }
+
     /// Clears bit `k`; `k` must be below the length.
     #[inline]
     pub fn clear(&mut self, k: usize) {
@@ -284,4 +306,27 @@ pub enum Value {
     Vector(Vec<Row>),
     /// A text.
     String(Vec<u8>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_of_bits_equal_bit_by_bit() {
+        for length in [1, 63, 64, 65, 130] {
+            for first in 0..=length {
+                for count in [0, 1, 2, 63, 64, 65, 128] {
+                    if first + count > length {
+                        continue;
+                    }
+                    let (mut run, mut single) = (Bits::zeros(length), Bits::zeros(length));
+                    run.set_run(first, count);
+                    (first..first + count).for_each(|k| single.set(k));
+                    assert_eq!(run, single);
+                    assert_eq!(run.all(), count == length);
+                }
+            }
+        }
+    }
 }

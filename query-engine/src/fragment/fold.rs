@@ -7,9 +7,9 @@
 use crate::eval::aggregate::group_labels;
 use crate::eval::budget::Budget;
 use crate::eval::error::EvalError;
-use crate::eval::rows::{drop_metadata, steps};
+use crate::eval::rows::{drop_metadata, is_metadata_label, steps};
 use crate::eval::value::{Bits, Row};
-use crate::kernels::CompensatedSum;
+use crate::kernels::{CompensatedSum, add_row};
 use crate::parse::ast::AggregateOp;
 use hashbrown::HashMap;
 use storage_engine::model::Labels;
@@ -108,7 +108,9 @@ impl Partials {
         steps: usize,
         budget: &Budget,
     ) -> Result<usize, EvalError> {
-        let key = if spec.drop_metadata {
+        // What is grouped by nothing, or by labels that stay anyway, needs no copy without the others.
+        let stays = !spec.without && !spec.grouping.iter().any(|name| is_metadata_label(name));
+        let key = if spec.drop_metadata && !stays {
             group_labels(&drop_metadata(labels), &spec.grouping, spec.without)
         } else {
             group_labels(labels, &spec.grouping, spec.without)
@@ -139,6 +141,9 @@ impl Partials {
         let group = &mut self.groups[group];
         let new = present.count_ones_outside(&group.seen);
         budget.take(new)?;
+        if present.all() && group.take_row(spec, values) {
+            return Ok(());
+        }
         for k in steps(present) {
             group.take(spec, k, values[k], 0.0, 1.0);
         }
@@ -216,6 +221,43 @@ impl Partials {
 }
 
 impl Partial {
+    /// Takes in a row with a value at every step, as [`Self::take`] does step by step; false, and nothing done, when the group has values at some
+    /// steps only.
+    fn take_row(&mut self, spec: &FoldSpec, row: &[f64]) -> bool {
+        let is_first = !self.seen.any();
+        if !is_first && !self.seen.all() {
+            return false;
+        }
+        self.counts.iter_mut().for_each(|n| *n += 1.0);
+        if is_first {
+            self.seen = Bits::ones(row.len());
+            if self.values.len() == row.len()
+                && !matches!(spec.op, AggregateOp::Count | AggregateOp::Group)
+            {
+                self.values.copy_from_slice(row);
+            }
+            return true;
+        }
+        let both = self.values.iter_mut().zip(row);
+        match spec.op {
+            AggregateOp::Sum | AggregateOp::Avg => {
+                add_row(&mut self.values, &mut self.compensations, row);
+            }
+            AggregateOp::Min => both.for_each(|(mine, &value)| {
+                if *mine > value || mine.is_nan() {
+                    *mine = value;
+                }
+            }),
+            AggregateOp::Max => both.for_each(|(mine, &value)| {
+                if *mine < value || mine.is_nan() {
+                    *mine = value;
+                }
+            }),
+            _ => {}
+        }
+        true
+    }
+
     /// Takes in one value, or another shard's partial of the same step.
     #[inline]
     fn take(&mut self, spec: &FoldSpec, k: usize, value: f64, compensation: f64, count: f64) {
@@ -303,6 +345,52 @@ mod tests {
             );
             assert_eq!(folded(AggregateOp::Max, &values, shards), Some(vec![1e100]));
             assert_eq!(folded(AggregateOp::Group, &values, shards), Some(vec![1.0]));
+        }
+    }
+
+    #[test]
+    fn whole_rows_are_folded_as_step_by_step() {
+        let odd = [
+            1e100,
+            1.0,
+            -1e100,
+            f64::NAN,
+            f64::INFINITY,
+            -0.0,
+            0.25,
+            f64::MIN,
+        ];
+        for op in [
+            AggregateOp::Sum,
+            AggregateOp::Avg,
+            AggregateOp::Min,
+            AggregateOp::Max,
+            AggregateOp::Count,
+            AggregateOp::Group,
+        ] {
+            let spec = spec(op);
+            let steps = 70;
+            let (mut whole, mut single) = (
+                spec.open(Labels::empty(), steps),
+                spec.open(Labels::empty(), steps),
+            );
+            for row in 0..20 {
+                let row: Vec<f64> = (0..steps)
+                    .map(|k| odd[(k * 7 + row * row) % (odd.len() - row % 3)] * (k + row) as f64)
+                    .collect();
+                assert!(whole.take_row(&spec, &row));
+                row.iter()
+                    .enumerate()
+                    .for_each(|(k, v)| single.take(&spec, k, *v, 0.0, 1.0));
+                let bits = |column: &[f64]| -> Vec<u64> {
+                    let nan = |v: f64| if v.is_nan() { f64::NAN } else { v };
+                    column.iter().map(|v| nan(*v).to_bits()).collect()
+                };
+                assert_eq!(bits(&whole.values), bits(&single.values), "{op:?}");
+                assert_eq!(bits(&whole.compensations), bits(&single.compensations));
+                assert_eq!(whole.counts, single.counts);
+                assert_eq!(whole.seen, single.seen);
+            }
         }
     }
 

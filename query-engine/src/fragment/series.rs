@@ -6,9 +6,33 @@ use super::{FragmentKind, Pick, Reach};
 use crate::eval::budget::{Budget, Handed};
 use crate::eval::error::EvalError;
 use crate::eval::value::{Bits, Grid, Row};
-use crate::kernels::{KernelNotes, RangeKernel, WindowArgs, interpolate};
+use crate::kernels::{
+    Bounds, Filled, KernelNotes, MixedFunction, RangeKernel, WindowArgs, Windows, interpolate,
+};
 use crate::plan::Reference;
 use storage_engine::model::{Labels, SampleColumns, TimestampMs, is_stale_nan};
+
+/// Windows that are computed at once, at least and at most: a slice ends only between two such runs.
+const WINDOWS_AT_ONCE: (usize, usize) = (8, 256);
+/// Samples that are added up in the time of one.
+const SAMPLES_SIDE_BY_SIDE: usize = 4;
+
+/// Functions that look at many windows at once.
+fn many_at_once(function: MixedFunction) -> bool {
+    use MixedFunction::{Extrapolated, Mean, Sum};
+    matches!(function, Extrapolated { .. } | Sum | Mean)
+}
+
+/// How many windows may be looked at for the work that is left: it matters for those functions that look at every sample of every window.
+fn at_once(function: MixedFunction, progress: &SeriesProgress, work: usize) -> usize {
+    let (least, most) = WINDOWS_AT_ONCE;
+    match (function, progress.high - progress.low) {
+        (MixedFunction::Extrapolated { .. }, _) => most,
+        // Nothing is known of them yet.
+        (_, 0) => least,
+        (_, length) => (work * SAMPLES_SIDE_BY_SIDE / length).clamp(least, most),
+    }
+}
 
 /// How the rows of a fragment come out of samples.
 pub(crate) struct SeriesEvaluation<'a> {
@@ -126,6 +150,18 @@ impl SeriesEvaluation<'_> {
             FragmentKind::Window {
                 range,
                 reach,
+                mixed,
+                ..
+            } if many_at_once(mixed)
+                && starts.is_empty()
+                && reach == Reach::default()
+                && !self.budget.counts_steps() =>
+            {
+                self.many_windows(progress, samples, range, mixed, work)
+            }
+            FragmentKind::Window {
+                range,
+                reach,
                 kernel,
                 ..
             } => self.windows(
@@ -148,6 +184,9 @@ impl SeriesEvaluation<'_> {
         pick: Pick,
         work: &mut usize,
     ) -> Result<bool, EvalError> {
+        if pick == Pick::Sample && !self.budget.counts_steps() {
+            return self.newest(progress, samples, lookback, work);
+        }
         let before = progress.points;
         let mut tally = Tally::new(self);
         while progress.next_step < self.grid.count {
@@ -176,6 +215,45 @@ impl SeriesEvaluation<'_> {
         }
         self.budget.take(progress.points - before)?;
         tally.finish();
+        Ok(progress.next_step == self.grid.count)
+    }
+
+    /// The newest sample at each step: what [`Self::instant`] does, without what only few queries ask for.
+    fn newest(
+        &self,
+        progress: &mut SeriesProgress,
+        samples: &SampleColumns,
+        lookback: i64,
+        work: &mut usize,
+    ) -> Result<bool, EvalError> {
+        let first = progress.next_step;
+        let count = (self.grid.count - first).min(*work);
+        let (times, values) = (&samples.timestamps, &samples.values);
+        let end_of = |k: usize| self.reference.time(self.grid.at(k));
+        let (mut at, step) = (end_of(first), end_of(1).saturating_sub(end_of(0)));
+        let (mut high, mut points) = (progress.high, 0);
+        let row = &mut progress.row;
+        for (k, slot) in (first..).zip(&mut row.values[first..first + count]) {
+            high = advance_past(times, high, at);
+            if let Some(i) = high.checked_sub(1)
+                && times[i] > at.saturating_sub(lookback)
+                && !is_stale_nan(values[i])
+            {
+                *slot = values[i];
+                row.present.set(k);
+                points += 1;
+            }
+            at = at.saturating_add(step);
+        }
+        *work = work.saturating_sub(count + high - progress.high);
+        progress.high = high;
+        progress.next_step += count;
+        progress.points += points;
+        self.budget.take(points)?;
+        self.budget.visit(Handed {
+            visited: points,
+            read: if self.stored { points } else { 0 },
+        });
         Ok(progress.next_step == self.grid.count)
     }
 
@@ -211,6 +289,64 @@ impl SeriesEvaluation<'_> {
         }
         self.budget.take(progress.points - before)?;
         tally.finish();
+        Ok(progress.next_step == self.grid.count)
+    }
+
+    /// Many windows at a time, for the functions that can.
+    fn many_windows(
+        &self,
+        progress: &mut SeriesProgress,
+        samples: &SampleColumns,
+        range: i64,
+        function: MixedFunction,
+        work: &mut usize,
+    ) -> Result<bool, EvalError> {
+        let end_of = |k: usize| self.reference.time(self.grid.at(k));
+        let mut all = Filled::default();
+        while progress.next_step < self.grid.count && *work > 0 {
+            let first = progress.next_step;
+            let windows = Windows {
+                timestamps: &samples.timestamps,
+                values: &samples.values,
+                end: end_of(first),
+                step: end_of(1).saturating_sub(end_of(0)),
+                range,
+                count: (self.grid.count - first).min(at_once(function, progress, *work)),
+            };
+            let mut bounds = Bounds {
+                low: progress.low,
+                high: progress.high,
+            };
+            let row = &mut progress.row;
+            let (filled, touched) = match function {
+                MixedFunction::Extrapolated {
+                    counter,
+                    per_second,
+                } => {
+                    let filled =
+                        windows.extrapolate((counter, per_second), row, first, &mut bounds);
+                    (filled, bounds.high - progress.high)
+                }
+                _ => {
+                    let is_mean = function == MixedFunction::Mean;
+                    let filled = windows.total(is_mean, row, first, &mut bounds);
+                    (filled, filled.visited / SAMPLES_SIDE_BY_SIDE)
+                }
+            };
+            progress.low = bounds.low;
+            progress.high = bounds.high;
+            progress.next_step += windows.count;
+            progress.points += filled.points;
+            *work = work.saturating_sub(windows.count + touched);
+            all.points += filled.points;
+            all.visited += filled.visited;
+            all.read += filled.read;
+        }
+        self.budget.take(all.points)?;
+        self.budget.visit(Handed {
+            visited: all.visited,
+            read: if self.stored { all.read } else { 0 },
+        });
         Ok(progress.next_step == self.grid.count)
     }
 
@@ -390,7 +526,7 @@ mod tests {
             range: 10,
             reach: Reach::default(),
             kernel: count_kernel,
-            mixed: crate::kernels::MixedFunction::Count,
+            mixed: MixedFunction::Count,
         };
         let grid = Grid {
             start: 0,

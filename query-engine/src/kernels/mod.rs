@@ -7,17 +7,23 @@
 mod change;
 mod extended;
 mod extent;
+mod lanes;
 mod mixed;
 mod order;
 mod rate;
+mod rate_rows;
+mod rows;
 mod spread;
 mod starts;
+mod sum_rows;
 mod sums;
 mod trend;
 
 pub use extended::Edges;
 pub(crate) use extended::{interpolate, interpolate_histograms, with_edges};
+pub(crate) use lanes::add_row;
 pub use mixed::{MixedFunction, MixedWindow};
+pub(crate) use rows::{Bounds, Filled, Windows};
 pub use sums::{CompensatedSum, RunningMean};
 
 pub use order::quantile;

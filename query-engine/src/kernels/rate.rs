@@ -3,13 +3,36 @@
 //! Promise: extrapolation to the window's edges as Prometheus 3 does it: up to an edge when the gap is below 1.1 average intervals, else by
 //! half an interval, and a counter never starts below zero. Two samples inside the window are needed; nothing before it is looked at.
 
-use super::{KernelNotes, WindowArgs};
+use super::{KernelNotes, WindowArgs, seconds};
 
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
+/// Which of the three.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Kind {
     Rate,
     Increase,
     Delta,
+}
+
+/// Where a window lies and where in it its samples.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Window {
+    pub(super) start: i64,
+    pub(super) end: i64,
+    pub(super) first_time: i64,
+    pub(super) last_time: i64,
+    /// How many; at least two.
+    pub(super) samples: usize,
+}
+
+/// What a change is stretched by, seconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    /// Between first and last sample.
+    sampled: f64,
+    /// Before the first.
+    pub(super) to_start: f64,
+    /// Behind the last.
+    to_end: f64,
 }
 
 pub(super) fn rate(window: &WindowArgs<'_>, notes: &mut KernelNotes) -> Option<f64> {
@@ -44,28 +67,71 @@ fn extrapolated(window: &WindowArgs<'_>, kind: Kind, notes: &mut KernelNotes) ->
         }
     }
 
-    let mut to_start = (first_time - window.range_start) as f64 / 1000.0;
-    let mut to_end = (window.range_end - last_time) as f64 / 1000.0;
-    let sampled = (last_time - first_time) as f64 / 1000.0;
-    let interval = sampled / (values.len() - 1) as f64;
-    let threshold = interval * 1.1;
-    if to_start >= threshold {
-        to_start = interval / 2.0;
-    }
+    let window = Window {
+        start: window.range_start,
+        end: window.range_end,
+        first_time,
+        last_time,
+        samples: values.len(),
+    };
+    Some(stretched(kind, &window, first, moved))
+}
+
+/// The result for a window whose first sample and change (resets undone) are known.
+#[inline]
+pub(super) fn stretched(kind: Kind, window: &Window, first: f64, moved: f64) -> f64 {
+    let terms = window.terms();
+    let mut to_start = terms.to_start;
     if kind != Kind::Delta && moved > 0.0 && first >= 0.0 {
-        let to_zero = sampled * (first / moved);
+        let to_zero = terms.sampled * (first / moved);
         if to_zero < to_start {
             to_start = to_zero;
         }
     }
-    if to_end >= threshold {
-        to_end = interval / 2.0;
+    moved * terms.factor(kind, window, to_start)
+}
+
+impl Window {
+    #[inline]
+    pub(super) fn terms(&self) -> Terms {
+        let mut to_start = (self.first_time - self.start) as f64 / 1000.0;
+        let mut to_end = (self.end - self.last_time) as f64 / 1000.0;
+        let sampled = (self.last_time - self.first_time) as f64 / 1000.0;
+        let interval = sampled / (self.samples - 1) as f64;
+        let threshold = interval * 1.1;
+        if to_start >= threshold {
+            to_start = interval / 2.0;
+        }
+        if to_end >= threshold {
+            to_end = interval / 2.0;
+        }
+        Terms {
+            sampled,
+            to_start,
+            to_end,
+        }
     }
-    let mut factor = (sampled + to_start + to_end) / sampled;
-    if kind == Kind::Rate {
-        factor /= window.range_seconds();
+}
+
+impl Terms {
+    /// What the change is multiplied by when it is stretched by `to_start` seconds at its start.
+    #[inline]
+    pub(super) fn factor(&self, kind: Kind, window: &Window, to_start: f64) -> f64 {
+        let factor = (self.sampled + to_start + self.to_end) / self.sampled;
+        match kind {
+            Kind::Rate => factor / seconds(window.end - window.start),
+            _ => factor,
+        }
     }
-    Some(moved * factor)
+
+    /// Is a counter with this first sample surely further from its zero than it is stretched? Needs no division; false when it is close.
+    /// The margin is far above what rounding can do to numbers that are not too small.
+    #[inline]
+    pub(super) fn is_far_from_zero(&self, moved: f64, first: f64) -> bool {
+        const MARGIN: f64 = 1.0 + 1e-9;
+        const LEAST: f64 = 1e-250;
+        (self.sampled * first > self.to_start * moved * MARGIN) & (moved > LEAST) & (first > LEAST)
+    }
 }
 
 /// `rate` and `increase` of samples with start timestamps.

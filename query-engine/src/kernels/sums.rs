@@ -94,19 +94,31 @@ impl RunningMean {
     }
 }
 
-pub(super) fn sum_over_time(window: &WindowArgs<'_>, _: &mut KernelNotes) -> Option<f64> {
+/// The compensated sum.
+pub(super) fn sum(values: &[f64]) -> f64 {
     let mut sum = CompensatedSum::default();
-    for &v in window.values {
+    for &v in values {
         sum.add(v);
     }
-    Some(sum.value())
+    sum.value()
 }
 
-pub(super) fn avg_over_time(window: &WindowArgs<'_>, _: &mut KernelNotes) -> Option<f64> {
-    let (&first, rest) = window.values.split_first()?;
+/// The mean; NaN of nothing.
+pub(super) fn mean(values: &[f64]) -> f64 {
+    let Some((&first, rest)) = values.split_first() else {
+        return f64::NAN;
+    };
     let mut mean = RunningMean::new(first);
     for &v in rest {
         mean.add(v);
     }
-    Some(mean.value())
+    mean.value()
+}
+
+pub(super) fn sum_over_time(window: &WindowArgs<'_>, _: &mut KernelNotes) -> Option<f64> {
+    Some(sum(window.values))
+}
+
+pub(super) fn avg_over_time(window: &WindowArgs<'_>, _: &mut KernelNotes) -> Option<f64> {
+    Some(mean(window.values))
 }

@@ -321,8 +321,33 @@ impl Hash for Labels {
 /// Prometheus's order: name, then value, label by label; a prefix sorts first.
 impl Ord for Labels {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.iter().cmp(other.iter())
+        let (a, b) = (&*self.0, &*other.0);
+        let Some(differs) = first_difference(a, b) else {
+            // One goes on where the other ends, or they are equal.
+            return a.len().cmp(&b.len());
+        };
+        // The text with the difference, or with a length that differs, decides.
+        let mut at = 0;
+        loop {
+            let mut in_b = at;
+            let (Some(of_a), Some(of_b)) = (uvarint(a, &mut at), uvarint(b, &mut in_b)) else {
+                return a.cmp(b);
+            };
+            if at + of_a > differs {
+                return a.get(at..at + of_a).cmp(&b.get(in_b..in_b + of_b));
+            }
+            at += of_a;
+        }
     }
+}
+
+/// Where two byte strings differ first, if neither is the beginning of the other.
+fn first_difference(a: &[u8], b: &[u8]) -> Option<usize> {
+    const WORD: usize = 8;
+    let words = a.chunks_exact(WORD).zip(b.chunks_exact(WORD));
+    let equal = words.take_while(|(a, b)| a == b).count() * WORD;
+    let mut rest = a.iter().zip(b).skip(equal);
+    rest.position(|(a, b)| a != b).map(|at| equal + at)
 }
 impl PartialOrd for Labels {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
@@ -455,6 +480,34 @@ mod tests {
         );
         let empty = xxhash_rust::xxh64::xxh64(b"", 0);
         assert_eq!(Labels::empty().prometheus_hash(), empty);
+    }
+
+    #[test]
+    fn the_order_is_that_of_the_pairs() {
+        let texts = [
+            "a",
+            "b",
+            "ab",
+            "abc",
+            "aaaaaaaaaaaaaaaab",
+            "aaaaaaaaaaaaaaaac",
+            "\u{1}",
+            "ä",
+        ];
+        let long = "x".repeat(200);
+        let mut all = vec![Labels::empty()];
+        for name in texts.iter().chain([&long.as_str()]) {
+            for value in texts.iter().chain([&long.as_str()]) {
+                all.push(Labels::from_pairs([(name, value)]).unwrap());
+                all.push(Labels::from_pairs([(*name, *value), ("z", "1")]).unwrap());
+                all.push(Labels::from_pairs([("A", *value), (name, value)]).unwrap());
+            }
+        }
+        for a in &all {
+            for b in &all {
+                assert_eq!(a.cmp(b), a.iter().cmp(b.iter()), "{a} {b}");
+            }
+        }
     }
 
     #[test]

@@ -10,6 +10,11 @@ use crate::parse::ast::AggregateOp;
 /// Go's sort switches from insertion sort above this length.
 const INSERTION_SORT_MAX: usize = 12;
 
+/// Entries of heaps that may be held at once, beyond those of one step.
+const ENTRIES_MAX: usize = 1 << 20;
+/// Steps that are looked at together.
+const STEPS_MAX: usize = 64;
+
 /// An entry of a group's heap: value and row.
 type Entry = (f64, usize);
 
@@ -23,54 +28,58 @@ pub(super) fn run(
 ) -> Vec<Row> {
     let mut chosen: Vec<Option<Row>> = rows.iter().map(|_| None).collect();
     let mut order: Vec<usize> = Vec::new();
-    let mut heaps: Vec<Vec<Entry>> = vec![Vec::new(); groups.labels.len()];
-    for k in 0..count {
-        let param = param.get(k).copied().unwrap_or(f64::NAN);
-        for heap in &mut heaps {
-            heap.clear();
-        }
-        // Truncates like Go's conversion; out-of-range parameters have been refused.
-        let limit = (param as i64).min(rows.len() as i64);
-        if op != AggregateOp::LimitRatio && limit < 1 {
-            continue;
-        }
-        let limit = usize::try_from(limit).unwrap_or(0);
+    let groups_count = groups.labels.len();
+    let limits: Vec<usize> = (0..count)
+        .map(|k| {
+            let param = param.get(k).copied().unwrap_or(f64::NAN);
+            // Truncates like Go's conversion; out-of-range parameters have been refused.
+            let limit = (param as i64).min(rows.len() as i64);
+            usize::try_from(limit).unwrap_or(0)
+        })
+        .collect();
+    // Several steps at once, row by row, because that is how the numbers lie in memory; the heap of a step and a group is offered the rows in order.
+    let steps_at_once = (ENTRIES_MAX / rows.len().max(groups_count).max(1)).clamp(1, STEPS_MAX);
+    let mut heaps: Vec<Vec<Entry>> = vec![Vec::new(); groups_count * steps_at_once.min(count)];
+    for start in (0..count).step_by(steps_at_once) {
+        let steps = start..(start + steps_at_once).min(count);
+        heaps.iter_mut().for_each(Vec::clear);
         for (i, row) in rows.iter().enumerate() {
-            if !row.present.get(k) {
-                continue;
-            }
-            let v = row.values[k];
-            let heap = &mut heaps[groups.of_row[i]];
-            match op {
-                AggregateOp::Topk => offer(heap, (v, i), limit, less),
-                AggregateOp::Bottomk => offer(heap, (v, i), limit, greater),
-                AggregateOp::Limitk => {
-                    if heap.len() < limit {
-                        heap.push((v, i));
+            for k in steps.clone().filter(|k| row.present.get(*k)) {
+                let (limit, v) = (limits[k], row.values[k]);
+                let heap = &mut heaps[(k - start) * groups_count + groups.of_row[i]];
+                match op {
+                    AggregateOp::LimitRatio => {
+                        let ratio = param.get(k).copied().unwrap_or(f64::NAN);
+                        if within_ratio(ratio.clamp(-1.0, 1.0), row) {
+                            heap.push((v, i));
+                        }
                     }
-                }
-                _ => {
-                    if within_ratio(param.clamp(-1.0, 1.0), row) {
-                        heap.push((v, i));
-                    }
+                    _ if limit == 0 => {}
+                    AggregateOp::Topk => offer(heap, (v, i), limit, less),
+                    AggregateOp::Bottomk => offer(heap, (v, i), limit, greater),
+                    _ if heap.len() < limit => heap.push((v, i)),
+                    _ => {}
                 }
             }
         }
-        for heap in &mut heaps {
-            match op {
-                AggregateOp::Topk => sort_reversed(heap, less),
-                AggregateOp::Bottomk => sort_reversed(heap, greater),
-                _ => {}
-            }
-            for &(_, i) in heap.iter() {
-                let row = chosen[i].get_or_insert_with(|| {
-                    order.push(i);
-                    let mut row = Row::absent(rows[i].labels.clone(), count);
-                    row.drop_name = rows[i].drop_name;
-                    row
-                });
-                if let Some(sample) = rows[i].sample(k) {
-                    row.put_sample(k, sample);
+        for k in steps {
+            let first = (k - start) * groups_count;
+            for heap in &mut heaps[first..first + groups_count] {
+                match op {
+                    AggregateOp::Topk => sort_reversed(heap, less),
+                    AggregateOp::Bottomk => sort_reversed(heap, greater),
+                    _ => {}
+                }
+                for &(_, i) in heap.iter() {
+                    let row = chosen[i].get_or_insert_with(|| {
+                        order.push(i);
+                        let mut row = Row::absent(rows[i].labels.clone(), count);
+                        row.drop_name = rows[i].drop_name;
+                        row
+                    });
+                    if let Some(sample) = rows[i].sample(k) {
+                        row.put_sample(k, sample);
+                    }
                 }
             }
         }

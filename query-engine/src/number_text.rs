@@ -57,12 +57,13 @@ fn push_few_decimals(value: f64, out: &mut String) -> bool {
     }
     let mut scale = 1.0;
     for decimals in 0..=DECIMALS_MAX {
-        let digits = (magnitude * scale).round();
-        if digits / scale == magnitude {
+        // The nearest whole number; one that is only almost the nearest does not read back.
+        let digits = (magnitude * scale + 0.5) as i64;
+        if digits as f64 / scale == magnitude {
             if value.is_sign_negative() {
                 out.push('-');
             }
-            push_digits(digits as u64, decimals, out);
+            push_digits(digits.unsigned_abs(), decimals, out);
             return true;
         }
         scale *= 10.0;

@@ -30,7 +30,7 @@ fn at_once(function: MixedFunction, progress: &SeriesProgress, work: usize) -> u
         (MixedFunction::Extrapolated { .. }, _) => most,
         // Nothing is known of them yet.
         (_, 0) => least,
-        (_, length) => (work * SAMPLES_SIDE_BY_SIDE / length).clamp(least, most),
+        (_, length) => (work.saturating_mul(SAMPLES_SIDE_BY_SIDE) / length).clamp(least, most),
     }
 }
 
@@ -227,27 +227,24 @@ impl SeriesEvaluation<'_> {
         work: &mut usize,
     ) -> Result<bool, EvalError> {
         let first = progress.next_step;
-        let count = (self.grid.count - first).min(*work);
-        let (times, values) = (&samples.timestamps, &samples.values);
         let end_of = |k: usize| self.reference.time(self.grid.at(k));
-        let (mut at, step) = (end_of(first), end_of(1).saturating_sub(end_of(0)));
-        let (mut high, mut points) = (progress.high, 0);
-        let row = &mut progress.row;
-        for (k, slot) in (first..).zip(&mut row.values[first..first + count]) {
-            high = advance_past(times, high, at);
-            if let Some(i) = high.checked_sub(1)
-                && times[i] > at.saturating_sub(lookback)
-                && !is_stale_nan(values[i])
-            {
-                *slot = values[i];
-                row.present.set(k);
-                points += 1;
-            }
-            at = at.saturating_add(step);
-        }
-        *work = work.saturating_sub(count + high - progress.high);
-        progress.high = high;
-        progress.next_step += count;
+        let windows = Windows {
+            timestamps: &samples.timestamps,
+            values: &samples.values,
+            end: end_of(first),
+            step: end_of(1).saturating_sub(end_of(0)),
+            range: lookback,
+            count: (self.grid.count - first).min(*work),
+        };
+        let mut bounds = Bounds {
+            low: progress.low,
+            high: progress.high,
+        };
+        let points = windows.newest(&mut progress.row, first, &mut bounds);
+        *work = work.saturating_sub(windows.count + bounds.high - progress.high);
+        progress.low = bounds.low;
+        progress.high = bounds.high;
+        progress.next_step += windows.count;
         progress.points += points;
         self.budget.take(points)?;
         self.budget.visit(Handed {

@@ -72,6 +72,8 @@ fn add(state: CompensatedSum, x: f64) -> CompensatedSum {
 
 /// How many windows are summed up side by side.
 const LANES: usize = 8;
+/// Samples of each that are taken up together.
+const BLOCK: usize = 16;
 
 /// Adds the samples of a window to each of `out`: `length` samples, of the first the first of `values`, of each other `stride` further on.
 pub(crate) fn sum_windows(
@@ -121,11 +123,19 @@ fn sum_windows_plain(values: &[f64], stride: usize, length: usize, out: &mut [Co
         for (lane, out) in out.iter().enumerate() {
             (sums[lane], compensations[lane]) = (out.sum, out.compensation);
         }
-        let windows: [&[f64]; LANES] =
-            std::array::from_fn(|lane| &values[lane * stride..lane * stride + length]);
-        for q in 0..length {
-            let row: [f64; LANES] = std::array::from_fn(|lane| windows[lane][q]);
-            add_row_plain(&mut sums, &mut compensations, &row);
+        // A block of samples of all windows at a time, turned round so that a row has one of each.
+        for begin in (0..length).step_by(BLOCK) {
+            let block = BLOCK.min(length - begin);
+            let mut rows = [[0.0; LANES]; BLOCK];
+            for lane in 0..LANES {
+                let of_lane = &values[lane * stride + begin..][..block];
+                for (row, x) in rows.iter_mut().zip(of_lane) {
+                    row[lane] = *x;
+                }
+            }
+            for row in &rows[..block] {
+                add_row_plain(&mut sums, &mut compensations, row);
+            }
         }
         for ((out, sum), compensation) in out.iter_mut().zip(sums).zip(compensations) {
             *out = CompensatedSum { sum, compensation };
@@ -159,7 +169,7 @@ mod tests {
             .map(|_| {
                 loop {
                     let v = number();
-                    if seed % 2 == 0 || v.abs() < 1e200 {
+                    if seed.is_multiple_of(2) || v.abs() < 1e200 {
                         break v;
                     }
                 }

@@ -9,6 +9,7 @@ mod extended;
 mod extent;
 mod lanes;
 mod mixed;
+mod newest_rows;
 mod order;
 mod rate;
 mod rate_rows;

@@ -183,8 +183,8 @@ impl Run<'_, '_> {
             let mut near_zero = false;
             if self.kind != Kind::Delta {
                 for (moved, first) in out.iter().zip(firsts.clone()) {
-                    near_zero |=
-                        *moved > 0.0 && *first >= 0.0 && !terms.is_far_from_zero(*moved, *first);
+                    let is_counted = (*moved > 0.0) & (*first >= 0.0);
+                    near_zero |= is_counted & !terms.is_far_from_zero(*moved, *first);
                 }
             }
             if near_zero {

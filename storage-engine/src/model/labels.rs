@@ -344,7 +344,7 @@ impl Ord for Labels {
 /// Where two byte strings differ first, if neither is the beginning of the other.
 fn first_difference(a: &[u8], b: &[u8]) -> Option<usize> {
     const WORD: usize = 8;
-    let words = a.chunks_exact(WORD).zip(b.chunks_exact(WORD));
+    let words = a.as_chunks::<WORD>().0.iter().zip(b.as_chunks::<WORD>().0);
     let equal = words.take_while(|(a, b)| a == b).count() * WORD;
     let mut rest = a.iter().zip(b).skip(equal);
     rest.position(|(a, b)| a != b).map(|at| equal + at)

@@ -388,6 +388,16 @@ pub(crate) fn compare_answers(reference: &Value, test: &Value) -> Verdict {
     compare(reference, test, false, TOLERANCE)
 }
 
+/// Why two answers to a query may differ, if an exclusion says so.
+pub(crate) fn excused(query: &str, reference: &Value, test: &Value) -> Option<&'static str> {
+    let number = explanation(&Difference {
+        query,
+        reference,
+        test,
+    })?;
+    Some(EXCLUSIONS[number].reason)
+}
+
 /// Servers that were started here, kept until the end.
 struct Started {
     urls: [String; 2],

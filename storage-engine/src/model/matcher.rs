@@ -55,6 +55,7 @@ pub struct Matcher {
     /// The literal or the pattern as the user wrote it.
     pub value: String,
     test: Arc<ValueTest>,
+    compiled_bytes: usize,
 }
 
 /// Whether a value fits the literal or the pattern, negation left aside.
@@ -79,25 +80,46 @@ pub(crate) enum ValueTest {
 
 /// Most literals that a pattern is expanded to.
 const ALTERNATIVES_MAX: usize = 4096;
+/// Most bytes of all literals that a pattern is expanded to.
+const ALTERNATIVES_BYTES_MAX: usize = 4 << 20;
 
 impl ValueTest {
-    fn of_pattern(pattern: &str) -> Result<Self, Re2Error> {
+    /// The test and about how many bytes it takes; refused where those would be more than `bytes_max`.
+    fn of_pattern(pattern: &str, bytes_max: usize) -> Result<(Self, usize), Re2Error> {
         let hir = re2::parse(pattern)?;
         if let Some(test) = Self::listed(&hir).or_else(|| Self::open_ended(&hir)) {
-            return Ok(test);
+            let bytes = test.bytes();
+            return Ok((test, bytes));
         }
-        Ok(ValueTest::Pattern(re2::translate(pattern)?))
+        let bytes = re2::compiled_bytes(&hir);
+        drop(hir);
+        if bytes > bytes_max {
+            return Err(re2::too_large(pattern));
+        }
+        Ok((ValueTest::Pattern(re2::translate(pattern)?), bytes))
+    }
+
+    /// About how many bytes the texts take.
+    fn bytes(&self) -> usize {
+        match self {
+            ValueTest::Listed(values) => values.iter().map(|v| size_of::<String>() + v.len()).sum(),
+            ValueTest::Ends { prefix, suffix, .. } => prefix.len() + suffix.len(),
+            ValueTest::Contains(text) => text.len(),
+            ValueTest::Pattern(_) => 0,
+        }
     }
 
     /// A pattern that only finitely many values fit.
     fn listed(hir: &Hir) -> Option<Self> {
-        if !hir.properties().look_set().is_empty() || hir.properties().maximum_len().is_none() {
+        let longest = hir.properties().maximum_len()?;
+        if !hir.properties().look_set().is_empty() {
             return None;
         }
+        let count_max = ALTERNATIVES_BYTES_MAX / longest.max(1);
         let mut extractor = Extractor::new();
         extractor
             .kind(ExtractKind::Prefix)
-            .limit_total(ALTERNATIVES_MAX)
+            .limit_total(count_max.clamp(1, ALTERNATIVES_MAX))
             .limit_literal_len(usize::from(u16::MAX));
         let found = extractor.extract(hir);
         if !found.is_exact() {
@@ -217,17 +239,33 @@ impl Matcher {
         name: impl Into<String>,
         value: impl Into<String>,
     ) -> Result<Self, MatcherError> {
+        Self::new_within(op, name, value, usize::MAX)
+    }
+
+    /// As [`Matcher::new`], but a pattern that would take more than about `bytes_max` when it is compiled is refused as too large.
+    pub fn new_within(
+        op: MatchOp,
+        name: impl Into<String>,
+        value: impl Into<String>,
+        bytes_max: usize,
+    ) -> Result<Self, MatcherError> {
         let value = value.into();
-        let test = match op {
-            MatchOp::Regex | MatchOp::NotRegex => ValueTest::of_pattern(&value)?,
-            MatchOp::Equal | MatchOp::NotEqual => ValueTest::Listed(vec![value.clone()]),
+        let (test, compiled_bytes) = match op {
+            MatchOp::Regex | MatchOp::NotRegex => ValueTest::of_pattern(&value, bytes_max)?,
+            MatchOp::Equal | MatchOp::NotEqual => (ValueTest::Listed(vec![value.clone()]), 0),
         };
         Ok(Matcher {
             name: name.into(),
             op,
             value,
             test: Arc::new(test),
+            compiled_bytes,
         })
+    }
+
+    /// About how many bytes its pattern takes; 0 where there is none.
+    pub fn compiled_bytes(&self) -> usize {
+        self.compiled_bytes
     }
 
     /// `name="value"`.
@@ -238,6 +276,7 @@ impl Matcher {
             op: MatchOp::Equal,
             test: Arc::new(ValueTest::Listed(vec![value.clone()])),
             value,
+            compiled_bytes: 0,
         }
     }
 

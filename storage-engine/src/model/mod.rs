@@ -22,6 +22,7 @@ pub(crate) use matcher::ValueTest;
 pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use re2::{
     Re2Error, translate as translate_re2, translate_unanchored as translate_re2_unanchored,
+    translate_within as translate_re2_within,
 };
 pub use sample::{
     STALE_NAN_BITS, SampleColumns, SeriesRef, SeriesSamples, ShardId, TimestampMs, is_stale_nan,

@@ -11,10 +11,15 @@ mod class;
 
 use class::Classes;
 use regex::{Regex, RegexBuilder};
-use regex_syntax::hir::{Capture, Class, ClassUnicode, Hir, Look, Repetition};
+use regex_syntax::hir::{Capture, Class, ClassUnicode, Hir, HirKind, Look, Repetition};
 
 /// Bytes that one compiled pattern may take.
 const COMPILED_BYTES_MAX: usize = 64 << 20;
+/// Ranges of all character classes of one pattern together (`\pL` has more than six hundred); beyond it the pattern is too large.
+const CLASS_RANGES_MAX: usize = 1 << 15;
+/// About what a range of a class, or a byte of a literal, takes when it is compiled, and a pattern before it has any.
+const COMPILED_BYTES_PER_RANGE: usize = 40;
+const COMPILED_BYTES_MIN: usize = 12 << 10;
 /// Groups inside groups, as in Go.
 const NESTING_MAX: usize = 1000;
 /// Repeat counts, alone and multiplied where they nest, as in Go.
@@ -58,6 +63,48 @@ pub fn translate(pattern: &str) -> Result<Regex, Re2Error> {
 /// Compiles a pattern that may match anywhere in the text, with dot matching newline.
 pub fn translate_unanchored(pattern: &str) -> Result<Regex, Re2Error> {
     compile(pattern, &parse(pattern)?)
+}
+
+/// As [`translate`], unless that would take more than about `bytes_max`.
+pub fn translate_within(pattern: &str, bytes_max: usize) -> Result<Regex, Re2Error> {
+    if compiled_bytes(&parse(pattern)?) > bytes_max {
+        return Err(too_large(pattern));
+    }
+    translate(pattern)
+}
+
+/// What to say of a pattern that would take too much memory.
+pub(crate) fn too_large(pattern: &str) -> Re2Error {
+    Re2Error::new(code::LARGE, pattern)
+}
+
+/// About how many bytes the compiled pattern takes.
+pub(crate) fn compiled_bytes(hir: &Hir) -> usize {
+    COMPILED_BYTES_MIN.saturating_add(weight(hir).saturating_mul(COMPILED_BYTES_PER_RANGE))
+}
+
+fn weight(hir: &Hir) -> usize {
+    /// Beyond ASCII a range becomes a tree of bytes.
+    const WIDE_CLASS: usize = 8;
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => 1,
+        HirKind::Literal(literal) => literal.0.len(),
+        HirKind::Class(Class::Bytes(_)) => 1,
+        HirKind::Class(Class::Unicode(class)) => {
+            let wide = class.ranges().last().is_some_and(|r| !r.end().is_ascii());
+            class.ranges().len() + if wide { WIDE_CLASS } else { 0 }
+        }
+        HirKind::Repetition(repetition) => {
+            let unbounded = || repetition.min.saturating_add(1);
+            let times = repetition.max.unwrap_or_else(unbounded);
+            weight(&repetition.sub).saturating_mul(times as usize)
+        }
+        HirKind::Capture(capture) => weight(&capture.sub).saturating_add(2),
+        HirKind::Concat(all) | HirKind::Alternation(all) => {
+            let sum = |sum: usize, hir: &Hir| sum.saturating_add(weight(hir) + 1);
+            all.iter().fold(0, sum)
+        }
+    }
 }
 
 fn compile(pattern: &str, hir: &Hir) -> Result<Regex, Re2Error> {
@@ -109,6 +156,8 @@ struct Parser<'p> {
     groups: Vec<Group>,
     captures: u32,
     names: Vec<String>,
+    /// Ranges of the classes so far.
+    ranges: usize,
 }
 
 impl<'p> Parser<'p> {
@@ -126,6 +175,7 @@ impl<'p> Parser<'p> {
             groups: vec![Group::new(flags, None)],
             captures: 0,
             names: Vec::new(),
+            ranges: 0,
         }
     }
 
@@ -213,6 +263,9 @@ impl<'p> Parser<'p> {
                 }
             }
             last_repeat = repeated.then_some(before);
+            if self.ranges > CLASS_RANGES_MAX {
+                return Err(too_large(self.whole));
+            }
         }
         if self.groups.len() != 1 {
             return Err(Re2Error::new(code::MISSING_PAREN, self.whole));
@@ -235,6 +288,9 @@ impl<'p> Parser<'p> {
     }
 
     fn push(&mut self, hir: Hir) {
+        if let HirKind::Class(Class::Unicode(class)) = hir.kind() {
+            self.ranges += class.ranges().len();
+        }
         self.top().pieces.push(Piece { hir, repeats: 1 });
     }
 

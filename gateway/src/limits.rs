@@ -6,6 +6,9 @@ pub const FORM_BYTES_MAX: usize = 10 << 20;
 /// Longest configuration file in bytes; a longer one is refused at load.
 pub const CONFIG_FILE_BYTES_MAX: u64 = 64 << 20;
 
+/// Longest answer that `ferula promql` takes from a server in bytes; a longer one is refused.
+pub const CLIENT_ANSWER_BYTES_MAX: usize = 1 << 30;
+
 /// Deepest nesting of a configuration document; a deeper one is refused, as recursion follows the nesting.
 pub const CONFIG_NESTING_MAX: usize = 100;
 

@@ -7,8 +7,10 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() == Some("tsdb") {
-        return gateway::tsdb_command::run(arguments);
+    match arguments.next().as_deref() {
+        Some("tsdb") => return gateway::tsdb_command::run(arguments),
+        Some("promql") => return gateway::promql_command::run(arguments),
+        _ => {}
     }
     let given = match cli::parse(std::env::args().skip(1)) {
         Ok(given) => given,

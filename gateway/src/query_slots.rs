@@ -1,12 +1,15 @@
-//! How many queries run at once, and what they cost: `--query.max-concurrency` and the engine's own metrics.
+//! How many queries run at once, and what they cost: `--query.max-concurrency`, `--query.max-memory` and the engine's own metrics.
 
 use crate::self_metrics::{Counter, Exposition, Summary};
+use query_engine::eval::memory::MemoryPool;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Slots shared by all workers; a query beyond them waits its turn.
 pub struct QuerySlots {
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
+    memory: Arc<MemoryPool>,
     concurrency_max: usize,
     running: AtomicUsize,
     /// Queries that were begun.
@@ -35,11 +38,12 @@ impl Drop for Running<'_> {
 }
 
 impl QuerySlots {
-    /// With this many slots, at least one.
-    pub fn new(concurrency_max: usize) -> Self {
+    /// With this many slots, at least one, and the bytes that all queries may hold.
+    pub fn new(concurrency_max: usize, memory: Arc<MemoryPool>) -> Self {
         let concurrency_max = concurrency_max.clamp(1, Semaphore::MAX_PERMITS);
         QuerySlots {
-            slots: Semaphore::new(concurrency_max),
+            slots: Arc::new(Semaphore::new(concurrency_max)),
+            memory,
             concurrency_max,
             running: AtomicUsize::new(0),
             total: Counter::default(),
@@ -60,8 +64,13 @@ impl QuerySlots {
     }
 
     /// Waits for a slot; `None` only when the process stops.
-    pub async fn slot(&self) -> Option<SemaphorePermit<'_>> {
-        self.slots.acquire().await.ok()
+    pub async fn slot(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.slots).acquire_owned().await.ok()
+    }
+
+    /// The bytes that all queries may hold.
+    pub fn memory(&self) -> &Arc<MemoryPool> {
+        &self.memory
     }
 
     /// Adds the engine's families.
@@ -75,6 +84,16 @@ impl QuerySlots {
             "prometheus_engine_queries_concurrent_max",
             "The max number of concurrent queries.",
             self.concurrency_max as f64,
+        );
+        page.one_gauge(
+            "ferula_query_memory_bytes",
+            "Bytes that running queries hold.",
+            self.memory.held() as f64,
+        );
+        page.one_gauge(
+            "ferula_query_memory_max_bytes",
+            "Bytes that all queries together may hold.",
+            self.memory.bytes_max() as f64,
         );
         page.one_counter(
             "prometheus_engine_query_samples_total",

@@ -24,6 +24,8 @@ use ingest::scrape::ScrapeWorker;
 use ingest::scrape::config::{ScrapeConfig, ScrapeProtocol};
 use ingest::scrape::target::GlobalUrlOptions;
 use query_engine::engine::{Engine, EngineOptions};
+use query_engine::eval::memory::MemoryPool;
+use query_engine::limits::QUERY_MEMORY_MAX;
 use query_engine::parse::ParserOptions;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
@@ -120,10 +122,11 @@ async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let push = open_push(&flags, clock.clone())?;
     let (scrape, seats) = ScrapeManager::new(flags.workers, Handle::current(), clock, hostname());
+    let queries = QuerySlots::new(flags.query_concurrency_max, query_memory(&flags));
     let services = Arc::new(Services {
         store: store.clone(),
-        engine: ArcSwap::from_pointee(engine(&flags, &config)),
-        queries: QuerySlots::new(flags.query_concurrency_max),
+        engine: ArcSwap::from_pointee(engine(&flags, &config, &queries)),
+        queries,
         scrape: scrape.clone(),
         global_url: global_url(&flags, address),
         config_yaml: ArcSwap::from_pointee(config.to_yaml()),
@@ -220,12 +223,36 @@ fn exemplars_max(flags: &Flags, config: &Config) -> usize {
     }
 }
 
-fn engine(flags: &Flags, config: &Config) -> Engine {
+/// Bytes that all queries together may hold.
+fn query_memory(flags: &Flags) -> Arc<MemoryPool> {
+    let bytes = match flags.query_memory_max {
+        0 => crate::memory::available_bytes().map(|bytes| bytes / 5),
+        bytes => Some(bytes),
+    };
+    let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok());
+    bytes
+        .map(MemoryPool::new)
+        .map_or_else(Arc::default, Arc::new)
+}
+
+/// Bytes that one query may hold.
+fn query_memory_each(flags: &Flags, all: &MemoryPool) -> usize {
+    match usize::try_from(flags.query_memory_each_max) {
+        Ok(0) if all.bytes_max() == usize::MAX => QUERY_MEMORY_MAX,
+        Ok(0) => all.bytes_max() / 2,
+        Ok(bytes) => bytes,
+        Err(_) => usize::MAX,
+    }
+}
+
+fn engine(flags: &Flags, config: &Config, queries: &QuerySlots) -> Engine {
     let feature = |name: &str| flags.has_feature(name);
     let defaults = EngineOptions::default();
     Engine::new(EngineOptions {
         lookback_delta_ms: flags.lookback_delta.as_millis() as i64,
         max_samples: usize::try_from(flags.query_samples_max).unwrap_or(usize::MAX),
+        max_memory: query_memory_each(flags, queries.memory()),
+        memory: Arc::clone(queries.memory()),
         default_subquery_step_ms: config.evaluation_interval().as_millis() as i64,
         delayed_name_removal: feature("promql-delayed-name-removal"),
         use_start_timestamps: feature("use-start-timestamps"),
@@ -295,7 +322,7 @@ async fn apply(app: &App, services: &Services, address: Option<SocketAddr>, mut 
     }
     services
         .engine
-        .store(Arc::new(engine(app.flags(), &config)));
+        .store(Arc::new(engine(app.flags(), &config, &services.queries)));
     services.store.set_retention(config.retention(app.flags()));
     let window_ms = config.out_of_order_window_ms();
     services.store.set_out_of_order_window(window_ms).await;

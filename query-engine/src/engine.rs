@@ -2,13 +2,20 @@
 //!
 //! Promise: no clock and no I/O of its own. Who owns the deadline flips the request's [`CancelToken`]; data comes through the shards.
 
-use crate::eval::budget::{Budget, CancelToken};
-use crate::eval::coordinator::{Coordinator, Outcome};
+use crate::eval::budget::{Budget, CancelToken, HeavySign};
+use crate::eval::coordinator::{Coordinator, Outcome, Tracer};
+use crate::eval::error::EvalError;
+use crate::eval::memory::{Held, MemoryPool, Work, column_cost, row_cost};
+use crate::eval::ordering::sort_by;
 use crate::eval::rows::steps;
 use crate::eval::value::{Grid, Row, Value};
+use crate::explain::Clock;
 use crate::fragment::mixed::RawSeries;
 use crate::functions::QueryTimes;
-use crate::limits::{LOOKBACK_DELTA_MS, QUERY_BYTES_MAX, QUERY_SAMPLES_MAX};
+use crate::limits::{
+    LOOKBACK_DELTA_MS, QUERY_BYTES_MAX, QUERY_MEMORY_MAX, QUERY_SAMPLES_MAX, QUICK_REGEX_BYTES_MAX,
+    QUICK_TEXT_BYTES_MAX,
+};
 use crate::parse::ast::{Expr, ValueType};
 use crate::parse::{ParserOptions, parse};
 use crate::plan::{PlanContext, plan};
@@ -24,6 +31,10 @@ pub struct EngineOptions {
     pub lookback_delta_ms: i64,
     /// Most samples a query holds at once (`--query.max-samples`).
     pub max_samples: usize,
+    /// Most bytes a query holds at once (`--query.max-memory-per-query`).
+    pub max_memory: usize,
+    /// The bytes of all queries (`--query.max-memory`); engines may share it.
+    pub memory: Arc<MemoryPool>,
     /// Resolution of subqueries that give none: the global evaluation interval, milliseconds.
     pub default_subquery_step_ms: i64,
     /// Drop metric names at the end of the evaluation (`--enable-feature=promql-delayed-name-removal`).
@@ -41,6 +52,8 @@ impl Default for EngineOptions {
         EngineOptions {
             lookback_delta_ms: LOOKBACK_DELTA_MS,
             max_samples: QUERY_SAMPLES_MAX,
+            max_memory: QUERY_MEMORY_MAX,
+            memory: Arc::default(),
             default_subquery_step_ms: 60_000,
             delayed_name_removal: false,
             use_start_timestamps: false,
@@ -67,6 +80,10 @@ pub struct QueryRequest<'a> {
     pub step_stats: bool,
     /// Stops the query from outside.
     pub cancel: CancelToken,
+    /// Given before long work of the coordinator begins.
+    pub heavy: HeavySign,
+    /// Report what each node did, with times from this clock.
+    pub explain: Option<Clock>,
 }
 
 impl<'a> QueryRequest<'a> {
@@ -80,6 +97,8 @@ impl<'a> QueryRequest<'a> {
             lookback_delta_ms: None,
             step_stats: false,
             cancel: CancelToken::new(),
+            heavy: HeavySign::default(),
+            explain: None,
         }
     }
 
@@ -93,6 +112,8 @@ impl<'a> QueryRequest<'a> {
             lookback_delta_ms: None,
             step_stats: false,
             cancel: CancelToken::new(),
+            heavy: HeavySign::default(),
+            explain: None,
         }
     }
 
@@ -148,6 +169,26 @@ impl Engine {
 
     /// Reads a query text under the engine's limit and switches, for [`Engine::evaluate`].
     pub fn parse(&self, text: &str) -> Result<Expr, QueryError> {
+        self.parse_with(text, &self.options.parser)
+    }
+
+    /// Reads a query text if that takes no more than a few milliseconds; `None` where it might, and for some texts that are refused.
+    pub fn parse_quickly(&self, text: &str) -> Option<Result<Expr, QueryError>> {
+        if text.len() > QUICK_TEXT_BYTES_MAX {
+            return None;
+        }
+        let options = ParserOptions {
+            regex_bytes_max: QUICK_REGEX_BYTES_MAX.min(self.options.parser.regex_bytes_max),
+            ..self.options.parser
+        };
+        match self.parse_with(text, &options) {
+            // What was refused may have been too large for this way only.
+            Err(_) if text.contains("=~") || text.contains("!~") => None,
+            outcome => Some(outcome),
+        }
+    }
+
+    fn parse_with(&self, text: &str, options: &ParserOptions) -> Result<Expr, QueryError> {
         let size = text.len();
         let limit = self.options.query_bytes_max;
         if size > limit {
@@ -155,7 +196,7 @@ impl Engine {
                 "query of {size} bytes is longer than the limit of {limit} bytes"
             )));
         }
-        parse(text, &self.options.parser).map_err(QueryError::Parse)
+        parse(text, options).map_err(QueryError::Parse)
     }
 
     /// Answers a query that has been parsed already; the request's text is only used to tell positions.
@@ -179,12 +220,16 @@ impl Engine {
             delayed_name_removal: self.options.delayed_name_removal,
             use_start_timestamps: self.options.use_start_timestamps,
         };
-        let mut budget = Budget::new(self.options.max_samples, request.cancel.clone());
+        let mut budget = Budget::new(self.options.max_samples, request.cancel.clone())
+            .with_memory(self.options.max_memory, Arc::clone(&self.options.memory))
+            .with_heavy_sign(request.heavy.clone());
         if request.step_stats && grid.count <= self.options.max_samples {
             budget = budget.with_steps(grid);
         }
         let budget = Arc::new(budget);
         let program = plan(expr, &context)?;
+        let mut patterns = Held::of(&budget);
+        patterns.take(program.regex_bytes())?;
         let mut coordinator = Coordinator {
             shards,
             budget: Arc::clone(&budget),
@@ -196,8 +241,9 @@ impl Engine {
             },
             annotations: Default::default(),
             reads: ReadNotes::default(),
+            tracer: request.explain.map(Tracer::new),
         };
-        let mut outcome = coordinator.run(&program).await?;
+        let (mut outcome, mut held) = coordinator.run(&program).await?;
         let histograms = if request.step_ms == 0 {
             vector_histograms(&mut outcome, grid)
         } else {
@@ -206,8 +252,16 @@ impl Engine {
         let (mut warnings, infos) = coordinator.annotations.render(request.text);
         // What the store says points at no place in the query.
         warnings.extend(std::mem::take(&mut coordinator.reads.damage));
+        let explanation = coordinator.tracer.map(|tracer| {
+            let mut explanation = tracer.explanation;
+            explanation.bytes_peak = budget.bytes_peak() as u64;
+            explanation
+        });
+        let mut work = Work::of(&budget);
+        let value = answer(outcome, grid, request.step_ms == 0, &mut work, &mut held)?;
+        drop(work);
         Ok(QueryOutput {
-            value: answer(outcome, grid, request.step_ms == 0),
+            value,
             histograms,
             warnings,
             infos,
@@ -219,7 +273,10 @@ impl Engine {
                 pages_decoded: coordinator.reads.pages_decoded,
                 pages_skipped: coordinator.reads.pages_skipped,
                 bytes_read: coordinator.reads.bytes_read,
+                bytes_peak: budget.bytes_peak() as u64,
             },
+            explanation,
+            held,
         })
     }
 }
@@ -239,19 +296,29 @@ fn check_range_type(value_type: ValueType, request: &QueryRequest<'_>) -> Result
     )))
 }
 
-fn answer(outcome: Outcome, grid: Grid, instant: bool) -> QueryValue {
-    match outcome {
+/// The value in the shape that leaves the engine; `held` is its memory before and afterwards.
+fn answer(
+    outcome: Outcome,
+    grid: Grid,
+    instant: bool,
+    work: &mut Work,
+    held: &mut Held,
+) -> Result<QueryValue, EvalError> {
+    Ok(match outcome {
         Outcome::Columns(all) => QueryValue::Matrix(all.into_iter().map(series).collect()),
         Outcome::Value(Value::String(bytes)) => QueryValue::String(grid.start, bytes),
         Outcome::Value(Value::Scalar(values)) if instant => {
             QueryValue::Scalar(grid.start, values.first().copied().unwrap_or(f64::NAN))
         }
-        Outcome::Value(Value::Scalar(values)) => QueryValue::Matrix(vec![Series {
-            labels: Labels::empty(),
-            timestamps: (0..grid.count).map(|k| grid.at(k)).collect(),
-            values,
-            histograms: Vec::new(),
-        }]),
+        Outcome::Value(Value::Scalar(values)) => {
+            held.take(column_cost(grid.count))?;
+            QueryValue::Matrix(vec![Series {
+                labels: Labels::empty(),
+                timestamps: (0..grid.count).map(|k| grid.at(k)).collect(),
+                values,
+                histograms: Vec::new(),
+            }])
+        }
         Outcome::Value(Value::Vector(rows)) if instant => QueryValue::Vector(
             rows.into_iter()
                 .filter_map(|row| {
@@ -261,15 +328,22 @@ fn answer(outcome: Outcome, grid: Grid, instant: bool) -> QueryValue {
                 .collect(),
         ),
         Outcome::Value(Value::Vector(rows)) => {
-            let mut all: Vec<Series> = rows
-                .into_iter()
-                .filter(|row| row.present.any())
-                .map(|row| points(row, grid))
-                .collect();
-            all.sort_by(|a, b| a.labels.cmp(&b.labels));
-            QueryValue::Matrix(all)
+            let mut all: Vec<Series> = Vec::with_capacity(rows.len());
+            work.take(size_of::<Series>() * rows.len())?;
+            for row in rows {
+                work.tick(row.values.len() + 1)?;
+                let before = row_cost(&row.labels, row.values.len());
+                held.take(2 * column_cost(row.present.count_ones()))?;
+                let series = points(row, grid);
+                held.give_back(before);
+                if !series.timestamps.is_empty() || !series.histograms.is_empty() {
+                    all.push(series);
+                }
+            }
+            held.settle(all.iter().map(Series::cost).sum())?;
+            QueryValue::Matrix(sort_by(all, work, |a, b| a.labels.cmp(&b.labels))?)
         }
-    }
+    })
 }
 
 /// Takes the histograms out of an instant vector and notes where they stood.

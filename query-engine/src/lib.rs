@@ -5,6 +5,7 @@
 pub mod engine;
 pub mod eval;
 pub mod exemplars;
+pub mod explain;
 mod fragment;
 pub mod functions;
 mod go_math;

@@ -1,6 +1,8 @@
 //! What a query yields: values, annotations, statistics, errors.
 
 use crate::eval::error::EvalError;
+use crate::eval::memory::{Held, histogram_cost, labels_cost};
+use crate::explain::Explanation;
 use crate::parse::ParseError;
 use crate::plan::PlanError;
 use std::sync::Arc;
@@ -63,10 +65,12 @@ pub struct QueryStats {
     pub pages_skipped: u64,
     /// Encoded bytes of what was decoded.
     pub bytes_read: u64,
+    /// Most bytes held at once.
+    pub bytes_peak: u64,
 }
 
 /// The answer to a query.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct QueryOutput {
     /// The value.
     pub value: QueryValue,
@@ -78,6 +82,19 @@ pub struct QueryOutput {
     pub infos: Vec<String>,
     /// Counters.
     pub stats: QueryStats,
+    /// What each node did, if that was asked for.
+    pub explanation: Option<Explanation>,
+    /// The memory of the value; who turns it into text takes more through it.
+    pub held: Held,
+}
+
+impl Series {
+    /// Bytes that it takes.
+    pub(crate) fn cost(&self) -> usize {
+        let histograms = self.histograms.iter();
+        let histograms: usize = histograms.map(|(_, h)| 16 + histogram_cost(h)).sum();
+        size_of::<Series>() + labels_cost(&self.labels) + 16 * self.values.len() + histograms
+    }
 }
 
 /// Why a query has no answer. Texts are Prometheus's.
@@ -99,6 +116,12 @@ pub enum QueryError {
     /// Stopped by the caller's time limit.
     #[error("query timed out in expression evaluation")]
     Timeout,
+    /// More bytes at once than one query may hold.
+    #[error("{}", EvalError::MemoryOfQuery(*.0))]
+    MemoryOfQuery(usize),
+    /// More bytes at once than all queries together may hold.
+    #[error("{}", EvalError::MemoryOfAll(*.0))]
+    MemoryOfAll(usize),
     /// More samples at once than allowed.
     #[error("query processing would load too many samples into memory in query execution")]
     TooManySamples,
@@ -112,6 +135,8 @@ impl From<EvalError> for QueryError {
         match error {
             EvalError::Execution(text) => QueryError::Execution(text),
             EvalError::TooManySamples => QueryError::TooManySamples,
+            EvalError::MemoryOfQuery(limit) => QueryError::MemoryOfQuery(limit),
+            EvalError::MemoryOfAll(limit) => QueryError::MemoryOfAll(limit),
             EvalError::Canceled => QueryError::Canceled,
             EvalError::Timeout => QueryError::Timeout,
             EvalError::Storage(text) => QueryError::Storage(text),

@@ -16,8 +16,9 @@ use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Error texts that must be equal to Prometheus's, of 144.
-const EQUAL_TEXTS_MIN: usize = 120;
+/// Of a text with ten thousand empty selectors.
+const FIRST_OF_MANY: &str =
+    "1:3: parse error: vector selector must contain at least one non-empty matcher";
 /// The width that Prometheus's tests of its pretty-printer set.
 const TEST_WIDTH: usize = 10;
 
@@ -101,7 +102,11 @@ fn prometheus_parser_cases() {
             (false, Ok(_)) => failed.push(format!("{shown}\n  accepted")),
             (false, Err(error)) => {
                 texts += 1;
-                let want = case["error"].as_str().unwrap();
+                // Upstream's test makes this case's list of errors by a loop, which the file's extraction did not run: the first is at byte 2.
+                let want = match input.starts_with(b"(-{}-1-{}-1") {
+                    true => FIRST_OF_MANY,
+                    false => case["error"].as_str().unwrap(),
+                };
                 if error.to_string() == want {
                     equal += 1;
                 } else {
@@ -111,16 +116,19 @@ fn prometheus_parser_cases() {
         }
     }
     println!("error texts equal: {equal}/{texts}");
-    for text in different {
-        println!("{text}");
-    }
     assert!(
         failed.is_empty(),
         "{} cases:\n{}",
         failed.len(),
         failed.join("\n")
     );
-    assert!(equal >= EQUAL_TEXTS_MIN, "only {equal} texts are equal");
+    assert!(
+        different.is_empty(),
+        "{} texts differ:\n{}",
+        different.len(),
+        different.join("\n")
+    );
+    assert!(equal > 140, "only {equal} refused cases");
 }
 
 #[test]

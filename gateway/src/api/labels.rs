@@ -38,7 +38,7 @@ fn data<T>(json: String, output: MetadataOutput<T>) -> ApiData {
     ApiData {
         json,
         warnings,
-        infos: Vec::new(),
+        ..ApiData::default()
     }
 }
 

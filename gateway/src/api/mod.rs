@@ -6,6 +6,7 @@
 pub mod admin;
 mod cardinality;
 pub mod exemplars;
+mod explain;
 pub mod features;
 mod json;
 pub mod labels;

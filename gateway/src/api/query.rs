@@ -1,16 +1,23 @@
 //! `query`, `query_range`, `format_query`, `parse_query`.
 
+use super::explain;
 use super::json::{SampleTexts, push_histogram_sample, push_labels, push_sample, push_scalar};
 use super::params::{limit_param, parse_duration, parse_duration_ns, parse_time, time_param};
 use crate::http::request::{Form, Request};
 use crate::http::respond::{ApiData, ApiError, ErrorType, push_json_string};
 use crate::limits::FORM_BYTES_MAX;
+use crate::query_drive::drive;
+use crate::query_slots::QuerySlots;
+use crate::services::Services;
 use crate::worker::Worker;
 use query_engine::engine::QueryRequest;
-use query_engine::eval::budget::CancelToken;
+use query_engine::eval::budget::{CancelToken, HeavySign};
+use query_engine::eval::memory::Held;
 use query_engine::result::{QueryError, QueryOutput, QueryValue};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Most points per series that a range query may ask for.
 const POINTS_PER_SERIES_MAX: i64 = 11_000;
@@ -55,6 +62,8 @@ struct Asked {
     timeout: Duration,
     limit: usize,
     stats: Stats,
+    /// Tell what it took.
+    explain: bool,
 }
 
 /// What statistics come with the answer.
@@ -120,6 +129,7 @@ pub async fn instant(worker: &Rc<Worker>, mut request: Request) -> Result<ApiDat
         timeout,
         limit,
         stats: Stats::of(&form),
+        explain: matches!(form.value("explain"), "1" | "true"),
     };
     evaluate(worker, asked).await
 }
@@ -164,83 +174,150 @@ pub async fn range(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData,
         timeout,
         limit,
         stats: Stats::of(&form),
+        explain: matches!(form.value("explain"), "1" | "true"),
     };
     evaluate(worker, asked).await
 }
 
 async fn evaluate(worker: &Rc<Worker>, asked: Asked) -> Result<ApiData, ApiError> {
-    let started = Instant::now();
     if asked.timeout.is_zero() {
         return Err(api_error(QueryError::Timeout));
     }
-    let queries = &worker.services.queries;
-    let running = queries.begin();
-    let cancel = CancelToken::default();
+    let services = Arc::clone(&worker.services);
+    let running = worker.services.queries.begin();
+    let (cancel, heavy) = (CancelToken::default(), HeavySign::default());
     let _guard = CancelOnDrop(cancel.clone());
-    let request = QueryRequest {
-        text: &asked.text,
-        start_ms: asked.start_ms,
-        end_ms: asked.end_ms,
-        step_ms: asked.step_ms,
-        lookback_delta_ms: asked.lookback_delta_ms,
+    let timeout = asked.timeout;
+    let query = Query {
         step_stats: asked.stats == Stats::All && worker.app.step_stats(),
+        asked,
         cancel: cancel.clone(),
+        heavy: heavy.clone(),
     };
-    let engine = worker.services.engine.load_full();
-    let preparation = Instant::now();
-    let expr = engine.parse(&asked.text).map_err(api_error)?;
-    let prepared = preparation.elapsed();
-    queries.prepare_time.observe(prepared.as_secs_f64());
-    let work = async {
-        let waiting = Instant::now();
-        let _slot = queries.slot().await;
-        let waited = waiting.elapsed();
-        queries.queue_time.observe(waited.as_secs_f64());
-        let evaluation = Instant::now();
-        let outcome = engine
-            .evaluate(&*worker.services.store, &expr, &request)
-            .await;
-        let evaluated = evaluation.elapsed();
-        queries.inner_eval_time.observe(evaluated.as_secs_f64());
-        outcome.map(|output| (output, waited, evaluated))
-    };
-    let mut work = std::pin::pin!(work);
+    let mut work = std::pin::pin!(drive(query.answer(services), heavy));
     let outcome = tokio::select! {
         outcome = work.as_mut() => outcome,
-        () = tokio::time::sleep(asked.timeout) => {
+        () = tokio::time::sleep(timeout) => {
             cancel.time_out();
             match tokio::time::timeout(CANCEL_GRACE, work).await {
                 Ok(outcome) => outcome,
-                Err(_) => Err(QueryError::Timeout),
+                Err(_) => Some(Err(QueryError::Timeout)),
             }
         }
     };
     drop(running);
-    let (mut output, waited, evaluated) = outcome.map_err(api_error)?;
-    queries.samples.add(output.stats.samples_total);
-    queries.samples_read.add(output.stats.samples_read);
-    let timings = (asked.stats != Stats::None).then(|| Timings {
-        prepared,
-        waited,
-        evaluated,
-        total: started.elapsed(),
-    });
-    let truncated = asked.limit > 0 && truncate(&mut output, asked.limit);
-    let sorting = Instant::now();
-    let mut data = render(&output, timings);
-    queries
-        .result_sort_time
-        .observe(sorting.elapsed().as_secs_f64());
-    data.warnings.extend(asked.stats.warning());
-    if truncated {
-        data.warnings
-            .push("results truncated due to limit".to_owned());
+    match outcome {
+        Some(outcome) => outcome.map_err(api_error),
+        None => Err(ApiError::new(
+            ErrorType::Internal,
+            "unexpected error: the query's thread has panicked",
+        )),
     }
-    Ok(data)
 }
 
-/// How long a query may take to notice that it was cancelled.
-const CANCEL_GRACE: Duration = Duration::from_secs(1);
+/// How long a query that was stopped may take to say so; then it is answered for.
+const CANCEL_GRACE: Duration = Duration::from_millis(40);
+/// Most samples whose text is written on the worker's own thread.
+const INLINE_SAMPLES_MAX: u64 = 100_000;
+
+/// One query with all it needs, so that it can move to another thread.
+struct Query {
+    asked: Asked,
+    step_stats: bool,
+    cancel: CancelToken,
+    heavy: HeavySign,
+}
+
+impl Query {
+    /// From the text to the answer's text.
+    async fn answer(self, services: Arc<Services>) -> Result<ApiData, QueryError> {
+        let started = Instant::now();
+        let queries = &services.queries;
+        let asked = &self.asked;
+        let engine = services.engine.load_full();
+        let (mut slot, mut waited) = (None, Duration::ZERO);
+        let mut preparation = Instant::now();
+        let expr = match engine.parse_quickly(&asked.text) {
+            Some(outcome) => outcome?,
+            None => {
+                (slot, waited) = wait_for_slot(queries).await;
+                self.heavy.give().await;
+                preparation = Instant::now();
+                engine.parse(&asked.text)?
+            }
+        };
+        let prepared = preparation.elapsed();
+        queries.prepare_time.observe(prepared.as_secs_f64());
+        if slot.is_none() {
+            (slot, waited) = wait_for_slot(queries).await;
+        }
+        let request = QueryRequest {
+            text: &asked.text,
+            start_ms: asked.start_ms,
+            end_ms: asked.end_ms,
+            step_ms: asked.step_ms,
+            lookback_delta_ms: asked.lookback_delta_ms,
+            step_stats: self.step_stats,
+            cancel: self.cancel.clone(),
+            heavy: self.heavy.clone(),
+            explain: asked.explain.then_some(explain::clock),
+        };
+        let evaluation = Instant::now();
+        let outcome = engine.evaluate(&*services.store, &expr, &request).await;
+        let evaluated = evaluation.elapsed();
+        queries.inner_eval_time.observe(evaluated.as_secs_f64());
+        let mut output = outcome?;
+        queries.samples.add(output.stats.samples_total);
+        queries.samples_read.add(output.stats.samples_read);
+        let timings = (asked.stats != Stats::None).then(|| Timings {
+            prepared,
+            waited,
+            evaluated,
+            total: started.elapsed(),
+        });
+        let truncated = asked.limit > 0 && truncate(&mut output, asked.limit);
+        if samples_of(&output) > INLINE_SAMPLES_MAX {
+            self.heavy.give().await;
+        }
+        let writing = Instant::now();
+        let mut data = render(&mut output, timings, &self.cancel)?;
+        if let Some(explanation) = &output.explanation {
+            let phases = explain::Phases {
+                prepared,
+                waited,
+                evaluated,
+            };
+            data.members
+                .push(("explain", explain::json(explanation, phases)));
+        }
+        let written = writing.elapsed();
+        queries.result_sort_time.observe(written.as_secs_f64());
+        data.warnings.extend(asked.stats.warning());
+        if truncated {
+            data.warnings
+                .push("results truncated due to limit".to_owned());
+        }
+        drop(slot);
+        Ok(data)
+    }
+}
+
+async fn wait_for_slot(queries: &QuerySlots) -> (Option<OwnedSemaphorePermit>, Duration) {
+    let waiting = Instant::now();
+    let slot = queries.slot().await;
+    let waited = waiting.elapsed();
+    queries.queue_time.observe(waited.as_secs_f64());
+    (slot, waited)
+}
+
+fn samples_of(output: &QueryOutput) -> u64 {
+    let all = match &output.value {
+        QueryValue::Matrix(rows) => rows.iter().map(|row| row.values.len()).sum(),
+        QueryValue::Vector(rows) => rows.len(),
+        QueryValue::Scalar(..) | QueryValue::String(..) => 1,
+    };
+    all as u64
+}
 
 fn truncate(output: &mut QueryOutput, limit: usize) -> bool {
     match &mut output.value {
@@ -269,8 +346,25 @@ struct Timings {
     total: Duration,
 }
 
-fn render(output: &QueryOutput, timings: Option<Timings>) -> ApiData {
+/// Takes memory for the text as it grows, and stops when the query does.
+fn pay(
+    json: &String,
+    before: usize,
+    held: &mut Held,
+    cancel: &CancelToken,
+) -> Result<(), QueryError> {
+    cancel.check()?;
+    Ok(held.reach(before + json.capacity())?)
+}
+
+fn render(
+    output: &mut QueryOutput,
+    timings: Option<Timings>,
+    cancel: &CancelToken,
+) -> Result<ApiData, QueryError> {
     let mut json = String::from("{\"resultType\":\"");
+    let before = output.held.bytes();
+    let mut held = std::mem::take(&mut output.held);
     match &output.value {
         QueryValue::Scalar(at, value) => {
             json.push_str("scalar\",\"result\":");
@@ -306,6 +400,7 @@ fn render(output: &QueryOutput, timings: Option<Timings>) -> ApiData {
                     push_sample(&mut json, *at, *value);
                 }
                 json.push('}');
+                pay(&json, before, &mut held, cancel)?;
             }
             json.push(']');
         }
@@ -334,6 +429,7 @@ fn render(output: &QueryOutput, timings: Option<Timings>) -> ApiData {
                     json.push(']');
                 }
                 json.push('}');
+                pay(&json, before, &mut held, cancel)?;
             }
             json.push(']');
         }
@@ -371,11 +467,12 @@ fn render(output: &QueryOutput, timings: Option<Timings>) -> ApiData {
         ));
     }
     json.push('}');
-    ApiData {
+    Ok(ApiData {
         json,
-        warnings: output.warnings.clone(),
-        infos: output.infos.clone(),
-    }
+        warnings: std::mem::take(&mut output.warnings),
+        infos: std::mem::take(&mut output.infos),
+        members: Vec::new(),
+    })
 }
 
 /// `/api/v1/format_query`.

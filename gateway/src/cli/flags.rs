@@ -178,6 +178,10 @@ pub struct Flags {
     pub query_concurrency_max: usize,
     /// `--query.max-samples`
     pub query_samples_max: u64,
+    /// `--query.max-memory`, bytes; 0 means a share of what there is.
+    pub query_memory_max: u64,
+    /// `--query.max-memory-per-query`, bytes; 0 means a share of the former.
+    pub query_memory_each_max: u64,
     /// `--enable-feature`, split at commas.
     pub features: Vec<String>,
     /// `--log.level`
@@ -286,6 +290,8 @@ impl Flags {
             query_timeout: duration("query.timeout"),
             query_concurrency_max: count("query.max-concurrency").max(1),
             query_samples_max: number("query.max-samples"),
+            query_memory_max: parse_bytes(text("query.max-memory")).unwrap_or(0),
+            query_memory_each_max: parse_bytes(text("query.max-memory-per-query")).unwrap_or(0),
             features,
             log_level: match text("log.level") {
                 "debug" => LogLevel::Debug,

@@ -53,7 +53,7 @@ fn put_row(out: &mut String, usage: &str, help: &str) {
 /// The help text; with the hidden flags when `hidden_too`.
 pub fn help(hidden_too: bool) -> String {
     let mut out = String::from(
-        "usage: ferula [<flags>]\n       ferula tsdb <command> [<args> ...]\n\nA Prometheus-compatible metrics engine.\n\n\nFlags:\n",
+        "usage: ferula [<flags>]\n       ferula tsdb <command> [<args> ...]\n       ferula promql <command> [<args> ...]\n\nA Prometheus-compatible metrics engine.\n\n\nFlags:\n",
     );
     put_row(
         &mut out,

@@ -93,6 +93,8 @@ pub struct ApiData {
     pub warnings: Vec<String>,
     /// `infos`.
     pub infos: Vec<String>,
+    /// Further members beside `data`, as JSON text.
+    pub members: Vec<(&'static str, String)>,
 }
 
 impl ApiData {
@@ -253,6 +255,12 @@ pub fn envelope(outcome: Result<ApiData, ApiError>) -> Response {
             let mut body = String::with_capacity(data.json.len() + 64);
             body.push_str("{\"status\":\"success\",\"data\":");
             body.push_str(&data.json);
+            for (name, json) in &data.members {
+                body.push_str(",\"");
+                body.push_str(name);
+                body.push_str("\":");
+                body.push_str(json);
+            }
             push_texts(&mut body, "warnings", "warning", &data.warnings);
             push_texts(&mut body, "infos", "info", &data.infos);
             body.push('}');
@@ -279,10 +287,11 @@ mod tests {
             json: "[]".into(),
             warnings: (0..12).map(|i| format!("w{i}")).collect(),
             infos: vec![],
+            members: vec![("beside", "{}".into())],
         }));
         let text = String::from_utf8(ok.body().to_vec()).unwrap();
         assert!(
-            text.starts_with(r#"{"status":"success","data":[],"warnings":["w0","#),
+            text.starts_with(r#"{"status":"success","data":[],"beside":{},"warnings":["w0","#),
             "{text}"
         );
         assert!(

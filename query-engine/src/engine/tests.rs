@@ -435,19 +435,28 @@ fn limits_stop_a_query() {
         ..EngineOptions::default()
     });
     let request = QueryRequest::range("x_total", 0, 4 * MINUTE, MINUTE);
-    assert_eq!(
-        run(&engine, &store, &request),
-        Err(QueryError::TooManySamples)
-    );
+    let refused = run(&engine, &store, &request).map(|_| ());
+    assert_eq!(refused, Err(QueryError::TooManySamples));
     let request = QueryRequest::instant("sum(x_total) + sum(x_total) + 1", 0);
     assert!(matches!(
         run(&engine, &store, &request),
         Err(QueryError::Invalid(_))
     ));
     let request = QueryRequest::instant("sum_over_time(vector(1)[100y:1ms])", 0);
+    let refused = run(&Engine::default(), &store, &request).map(|_| ());
+    assert_eq!(refused, Err(QueryError::TooManySamples));
+    let engine = Engine::new(EngineOptions {
+        max_memory: 2_000,
+        ..EngineOptions::default()
+    });
+    for query in ["x_total", "1 + time()", "sum by (job) (rate(x_total[1m]))"] {
+        let request = QueryRequest::range(query, 0, 400 * MINUTE, MINUTE);
+        let refused = run(&engine, &store, &request).map(|_| ());
+        assert_eq!(refused, Err(QueryError::MemoryOfQuery(2_000)), "{query}");
+    }
     assert_eq!(
-        run(&Engine::default(), &store, &request),
-        Err(QueryError::TooManySamples)
+        QueryError::MemoryOfQuery(2_000).to_string(),
+        "query processing would load too many bytes into memory in query execution: the limit of one query is 2000 bytes"
     );
 }
 

@@ -3,6 +3,8 @@
 //! Not here: two vectors (`matching`), set operators (`sets`).
 
 use super::annotations::{Annotations, Severity};
+use super::error::EvalError;
+use super::memory::Work;
 use super::rows::drop_name;
 use super::value::{Bits, Row, Sample};
 use crate::functions::texts;
@@ -99,12 +101,19 @@ pub struct ScalarOperation {
 
 impl ScalarOperation {
     /// Applies the operation in place; rows may end without a number.
-    pub fn run(&self, rows: &mut [Row], scalar: &[f64], annotations: &mut Annotations) {
+    pub fn run(
+        &self,
+        rows: &mut [Row],
+        scalar: &[f64],
+        annotations: &mut Annotations,
+        work: &mut Work,
+    ) -> Result<(), EvalError> {
         let comparison = is_comparison(self.op);
         let trims = matches!(self.op, BinaryOp::TrimLower | BinaryOp::TrimUpper);
         for row in rows {
+            work.tick(row.values.len() + 1)?;
             if trims || row.histograms.is_some() {
-                self.run_mixed(row, scalar, annotations);
+                self.run_mixed(row, scalar, annotations, work)?;
                 continue;
             }
             let mut kept = Bits::zeros(row.present.len());
@@ -135,12 +144,19 @@ impl ScalarOperation {
                 drop_name(row, self.delayed_name_removal);
             }
         }
+        Ok(())
     }
 }
 
 impl ScalarOperation {
     /// A row that may hold histograms, or an operator for them.
-    fn run_mixed(&self, row: &mut Row, scalar: &[f64], annotations: &mut Annotations) {
+    fn run_mixed(
+        &self,
+        row: &mut Row,
+        scalar: &[f64],
+        annotations: &mut Annotations,
+        work: &mut Work,
+    ) -> Result<(), EvalError> {
         for k in 0..row.values.len() {
             let Some(sample) = row.sample(k) else {
                 continue;
@@ -160,13 +176,17 @@ impl ScalarOperation {
                 Outcome::Value(value) => Some(value),
             };
             match result {
-                Some(result) => row.put_sample(k, result),
+                Some(result) => {
+                    work.sample(&result)?;
+                    row.put_sample(k, result);
+                }
                 None => row.present.clear(k),
             }
         }
         if changes_metric(self.op) || self.return_bool {
             drop_name(row, self.delayed_name_removal);
         }
+        Ok(())
     }
 }
 

@@ -1,13 +1,14 @@
 //! What a query may use: samples, memory, time.
 //!
 //! One [`Budget`] is shared by the coordinator and the fragments of a query. Samples are counted as Prometheus counts them for
-//! `--query.max-samples`: those held at the same time. Not here: a clock; who owns the deadline flips the [`CancelToken`].
+//! `--query.max-samples`: those held at the same time. Bytes are those of `memory`. Not here: a clock; who owns the deadline flips the
+//! [`CancelToken`].
 
 use super::error::EvalError;
+use super::memory::MemoryPool;
 use super::value::Grid;
-use crate::limits::{QUERY_CELLS_MIN, QUERY_CELLS_PER_SAMPLE_MAX};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 const RUNNING: u8 = 0;
 const CANCELED: u8 = 1;
@@ -51,19 +52,41 @@ impl CancelToken {
     }
 }
 
+/// A sign that a query gives before work of its coordinator that takes longer than a few milliseconds: who drives it may move it to a thread of
+/// its own. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct HeavySign(Arc<AtomicBool>);
+
+impl HeavySign {
+    /// Was it given?
+    pub fn is_given(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Gives the sign and, the first time, lets the driver see it.
+    pub async fn give(&self) {
+        if !self.0.swap(true, Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 /// Counters of one query, shared with its fragments.
 #[derive(Debug)]
 pub struct Budget {
     samples_max: usize,
-    cells_max: usize,
     samples: AtomicUsize,
-    cells: AtomicUsize,
     peak: AtomicUsize,
+    bytes_max: usize,
+    bytes: AtomicUsize,
+    bytes_peak: AtomicUsize,
+    pool: Arc<MemoryPool>,
     visited: AtomicU64,
     read: AtomicU64,
     /// The query's own steps, if each is to be told.
     steps: Option<Steps>,
     cancel: CancelToken,
+    heavy: HeavySign,
 }
 
 /// What each step of a query was handed and had to read.
@@ -94,21 +117,40 @@ impl Handed {
 }
 
 impl Budget {
-    /// A budget of `samples_max` samples that stops when `cancel` says so.
+    /// A budget of `samples_max` samples and of any number of bytes that stops when `cancel` says so.
     pub fn new(samples_max: usize, cancel: CancelToken) -> Self {
         Budget {
             samples_max,
-            cells_max: samples_max
-                .saturating_mul(QUERY_CELLS_PER_SAMPLE_MAX)
-                .max(QUERY_CELLS_MIN),
             samples: AtomicUsize::new(0),
-            cells: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
+            bytes_max: usize::MAX,
+            bytes: AtomicUsize::new(0),
+            bytes_peak: AtomicUsize::new(0),
+            pool: Arc::default(),
             visited: AtomicU64::new(0),
             read: AtomicU64::new(0),
             steps: None,
             cancel,
+            heavy: HeavySign::default(),
         }
+    }
+
+    /// At most `bytes_max` bytes, taken out of `pool`.
+    pub fn with_memory(mut self, bytes_max: usize, pool: Arc<MemoryPool>) -> Self {
+        self.bytes_max = bytes_max;
+        self.pool = pool;
+        self
+    }
+
+    /// Tells of heavy work by this sign.
+    pub fn with_heavy_sign(mut self, sign: HeavySign) -> Self {
+        self.heavy = sign;
+        self
+    }
+
+    /// Says that long work of the coordinator is about to begin.
+    pub(crate) async fn announce_heavy(&self) {
+        self.heavy.give().await;
     }
 
     /// Counts for each step of the query too.
@@ -146,29 +188,52 @@ impl Budget {
         release(&self.samples, count);
     }
 
-    /// Takes row cells, before they are allocated.
-    #[inline]
-    pub fn take_cells(&self, count: usize) -> Result<(), EvalError> {
-        let now = self
-            .cells
-            .fetch_add(count, Ordering::Relaxed)
-            .saturating_add(count);
-        if now > self.cells_max {
-            self.cells.fetch_sub(count, Ordering::Relaxed);
-            return Err(EvalError::TooManySamples);
+    /// Takes bytes, before they are allocated.
+    pub(super) fn take_bytes(&self, count: usize) -> Result<(), EvalError> {
+        self.fits(count)?;
+        let before = self.bytes.fetch_add(count, Ordering::Relaxed);
+        let now = before.saturating_add(count);
+        let taken = match now > self.bytes_max {
+            true => Err(EvalError::MemoryOfQuery(self.bytes_max)),
+            false => self.pool.take(count),
+        };
+        match taken {
+            Ok(()) => {
+                self.bytes_peak.fetch_max(now, Ordering::Relaxed);
+            }
+            Err(_) => {
+                self.bytes.fetch_sub(count, Ordering::Relaxed);
+            }
+        }
+        taken
+    }
+
+    /// Gives back bytes that were taken.
+    pub(super) fn give_back_bytes(&self, count: usize) {
+        self.bytes.fetch_sub(count, Ordering::Relaxed);
+        self.pool.give_back(count);
+    }
+
+    /// Would this many samples ever fit?
+    pub fn fits_samples(&self, count: usize) -> Result<(), EvalError> {
+        match count > self.samples_max {
+            true => Err(EvalError::TooManySamples),
+            false => Ok(()),
+        }
+    }
+
+    /// Would this many bytes ever fit?
+    pub fn fits(&self, bytes: usize) -> Result<(), EvalError> {
+        // Nothing is as large as half of all addresses; the sums below stay far from wrapping.
+        if bytes > self.bytes_max.min(isize::MAX as usize) {
+            return Err(EvalError::MemoryOfQuery(self.bytes_max));
         }
         Ok(())
     }
 
-    /// Gives row cells back.
-    #[inline]
-    pub fn give_back_cells(&self, count: usize) {
-        release(&self.cells, count);
-    }
-
-    /// Would this many cells ever fit?
-    pub fn cells_max(&self) -> usize {
-        self.cells_max
+    /// Most bytes held at once so far.
+    pub fn bytes_peak(&self) -> usize {
+        self.bytes_peak.load(Ordering::Relaxed)
     }
 
     /// Is every step counted?

@@ -1,32 +1,34 @@
 //! Runs a program: fragments out to the shards, then node by node over their rows.
 //!
-//! Promise: fragments that wait for nothing are under way before the first node is evaluated; equal fragments run once; between nodes the
-//! cancel flag is looked at and, after much work, other tasks of the thread get their turn. Inputs are released as soon as they are used.
-//! Not here: what the operators do (`arithmetic`, `matching`, `sets`, `aggregate`, `functions`).
+//! Promise: fragments that wait for nothing are under way before the first node is evaluated; equal nodes are evaluated once; between nodes the
+//! cancel flag is looked at and, after much work, other tasks of the thread get their turn; heavy work is announced before it begins. Inputs are
+//! released as soon as they are used.
+//! Not here: what the operations do with their inputs (`operations`).
 
+mod operations;
+mod slots;
+
+use self::operations::{nothing, scalars, vector};
+use self::slots::{Content, Inputs, Slots};
+use super::aggregate;
 use super::annotations::{Annotations, Severity};
-use super::arithmetic::{self, ScalarOperation};
 use super::budget::Budget;
 use super::error::EvalError;
 use super::info::InfoSpec;
-use super::matching::VectorOperation;
+use super::memory::{Held, Work, column_cost, raw_cost, value_cost};
 use super::rows;
-use super::text::go_quote;
-use super::value::{Bits, Grid, Row, Sample, Value};
-use super::{aggregate, sets};
-use crate::fragment::exchange::{Exchange, Work};
-use crate::fragment::fold::Partials;
-use crate::fragment::mixed::{MixedSamples, RawSeries};
-use crate::fragment::series::{SeriesEvaluation, SeriesProgress, remove_stale};
-use crate::fragment::{FragmentKind, FragmentOutput, FragmentSpec, Reach};
-use crate::functions::{self, CallContext, QueryTimes};
-use crate::histogram::{FloatHistogram, scale};
-use crate::kernels::{KernelNotes, MixedFunction, RangeKernel, keeps_name};
-use crate::limits::{SHARED_FRAGMENTS_MAX, YIELD_CELLS};
-use crate::parse::ast::{Call, Expr, Span, ValueType};
-use crate::plan::{Folded, Node, Op, Program, SubqueryWindow};
+use super::value::{Row, Value};
+use crate::explain::{Clock, Explanation, FragmentReport, NodeReport, Place};
+use crate::fragment::exchange::{Exchange, FragmentWork};
+use crate::fragment::mixed::RawSeries;
+use crate::fragment::{Effort, FragmentKind, FragmentOutput, FragmentSpec};
+use crate::functions::QueryTimes;
+use crate::kernels::{KernelNotes, keeps_name};
+use crate::limits::{HEAVY_CELLS, YIELD_CELLS};
+use crate::parse::ast::{Span, ValueType};
+use crate::plan::{Folded, Node, Op, Program, describe};
 use std::sync::Arc;
-use storage_engine::model::{Labels, METRIC_NAME, SampleColumns};
+use storage_engine::model::METRIC_NAME;
 use storage_engine::shard_api::{ReadNotes, ShardRunner};
 
 /// The value of a whole query.
@@ -47,167 +49,236 @@ pub(crate) struct Coordinator<'a> {
     pub(crate) annotations: Annotations,
     /// What the shards touched, and what they could not read.
     pub(crate) reads: ReadNotes,
+    /// Where somebody wants to know what each node did.
+    pub(crate) tracer: Option<Tracer>,
 }
 
-/// A fragment of the program: on its way, arrived, or waiting for its scalar arguments.
-struct FragmentSlot {
-    exchange: Option<Exchange>,
-    output: Option<FragmentOutput>,
-    uses: usize,
+/// Takes down what each node did.
+pub(crate) struct Tracer {
+    clock: Clock,
+    /// What the shards did for the node at hand.
+    fragment: FragmentReport,
+    pub(crate) explanation: Explanation,
 }
 
-/// What the nodes have yielded so far.
-enum Slot {
-    Empty,
-    Value(Value),
-    Columns(Vec<RawSeries>),
-    Partials(Partials),
+impl Tracer {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Tracer {
+            clock,
+            fragment: FragmentReport::default(),
+            explanation: Explanation::default(),
+        }
+    }
+
+    fn note(&mut self, effort: Effort, reads: &ReadNotes) {
+        let report = &mut self.fragment;
+        report.series_selected += effort.series;
+        report.samples_decoded += effort.samples;
+        report.slices += effort.slices;
+        report.busy_ns += effort.busy_ns;
+        report.pages_decoded += reads.pages_decoded;
+        report.pages_skipped += reads.pages_skipped;
+        report.bytes_read += reads.bytes_read;
+    }
+
+    /// Takes down a node that has been evaluated since `began`, or that an earlier one stands for.
+    fn report(&mut self, node: &Node<'_>, began: u64, same_as: Option<usize>, content: &Content) {
+        let (operator, detail, place) = describe::node(node);
+        let (series, samples, bytes) = match content {
+            Content::Empty => (0, 0, 0),
+            Content::Value(value) => {
+                let series = match value {
+                    Value::Vector(rows) => rows.len(),
+                    Value::Scalar(_) | Value::String(_) => 0,
+                };
+                (series, rows::samples_of(value), value_cost(value))
+            }
+            Content::Columns(columns) => (
+                columns.len(),
+                columns.iter().map(RawSeries::samples).sum(),
+                columns.iter().map(raw_cost).sum(),
+            ),
+        };
+        let fragment = std::mem::take(&mut self.fragment);
+        self.explanation.nodes.push(NodeReport {
+            operator,
+            detail,
+            place,
+            inputs: node.inputs.clone(),
+            same_as,
+            grid: node.grid,
+            series: series as u64,
+            samples: samples as u64,
+            bytes: bytes as u64,
+            duration_ns: (self.clock)().saturating_sub(began),
+            fragment: (place == Place::Shards || fragment.slices > 0).then_some(fragment),
+        });
+    }
 }
 
 impl Coordinator<'_> {
-    /// Evaluates all nodes; the last one's value is the result.
-    pub(crate) async fn run(&mut self, program: &Program<'_>) -> Result<Outcome, EvalError> {
+    /// Evaluates all nodes; the last one's value is the result, with its memory.
+    pub(crate) async fn run(
+        &mut self,
+        program: &Program<'_>,
+    ) -> Result<(Outcome, Held), EvalError> {
         let nodes = &program.nodes;
         for node in nodes {
-            if node.grid.count > self.budget.cells_max() {
-                return Err(EvalError::TooManySamples);
+            if node.value_type == ValueType::Scalar || matches!(node.op, Op::Repeat) {
+                self.budget.fits_samples(node.grid.count)?;
             }
+            self.budget.fits(column_cost(node.grid.count))?;
         }
-        let (mut fragments, of_node) = share(nodes);
-        for (i, node) in nodes.iter().enumerate() {
-            let slot = &mut fragments[of_node[i]];
+        let mut exchanges: Vec<Option<Exchange>> = nodes.iter().map(|_| None).collect();
+        for (i, node) in nodes
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| program.same[*i] == *i)
+        {
             if let Op::Fragment { spec, .. } = &node.op
-                && slot.exchange.is_none()
                 && node.grid.count > 0
-                && let Some(scalars) = constants(nodes, node)
+                && let Some((scalars, held)) = self.constants(nodes, node)?
             {
-                slot.exchange = Some(self.send(spec, scalars).await?);
+                exchanges[i] = Some(self.send(spec, scalars, held).await?);
             }
         }
-        let mut slots: Vec<Slot> = nodes.iter().map(|_| Slot::Empty).collect();
+        let mut slots = Slots::new(program, &self.budget);
         let mut cells = 0;
         for (i, node) in nodes.iter().enumerate() {
             self.budget.check()?;
-            let mut inputs = Vec::with_capacity(node.inputs.len());
-            for &input in &node.inputs {
-                match std::mem::replace(&mut slots[input], Slot::Empty) {
-                    Slot::Value(value) => inputs.push(value),
-                    Slot::Columns(_) | Slot::Partials(_) | Slot::Empty => {
-                        return Err(EvalError::execution(
-                            "a range vector stands where an instant vector or a scalar is needed",
-                        ));
-                    }
+            let began = self.tracer.as_ref().map_or(0, |tracer| (tracer.clock)());
+            if program.same[i] != i {
+                if let Some(tracer) = &mut self.tracer {
+                    tracer.report(node, began, Some(program.same[i]), &Content::Empty);
                 }
+                continue;
             }
-            slots[i] = match &node.op {
+            let inputs = slots.inputs(node)?;
+            let (content, held) = match &node.op {
                 Op::Fragment {
                     spec,
                     notes,
                     folded,
+                    ..
                 } => {
-                    let fragment = &mut fragments[of_node[i]];
-                    let args = inputs.clone();
-                    let slot = self.fragment(node, spec, *notes, inputs, fragment).await?;
-                    match (slot, folded) {
-                        (Slot::Partials(partials), Some(folded)) => Slot::Value(
-                            self.folded(node, (spec, *notes), folded, partials, args)
-                                .await?,
-                        ),
-                        (slot, _) => slot,
-                    }
+                    let exchange = exchanges[i].take();
+                    self.fragment(node, (spec, *notes), folded.as_ref(), inputs, exchange)
+                        .await?
                 }
-                Op::Subquery { window } => Slot::Columns(self.subquery_columns(
-                    inputs,
-                    *window,
-                    nodes[node.inputs[0]].grid,
-                )?),
-                _ if node.grid.count == 0 => Slot::Value(nothing(node.value_type)),
+                Op::Subquery { window } => {
+                    let mut held = inputs.held;
+                    let mut work = Work::of(&self.budget);
+                    let inner = nodes[node.inputs[0]].grid;
+                    let columns =
+                        self.subquery_columns(inputs.values, *window, inner, &mut work)?;
+                    held.absorb(work.into_held());
+                    held.settle(columns.iter().map(raw_cost).sum())?;
+                    (Content::Columns(columns), held)
+                }
+                _ if node.grid.count == 0 => {
+                    let value = nothing(node.value_type);
+                    (Content::Value(value), Held::of(&self.budget))
+                }
                 Op::Info { info } => {
-                    let base = inputs.into_iter().next();
-                    let base = base.unwrap_or_else(|| nothing(ValueType::Vector));
-                    Slot::Value(self.info(info, base, node.grid.count).await?)
+                    let (value, held) = self.info(info, inputs, node.grid.count).await?;
+                    (Content::Value(value), held)
                 }
                 _ => {
-                    let spent: usize = inputs.iter().map(rows::samples_of).sum();
-                    let freed: usize = inputs.iter().map(rows::cells_of).sum();
+                    let spent: usize = inputs.values.iter().map(rows::samples_of).sum();
+                    let freed: usize = inputs.values.iter().map(rows::cells_of).sum();
+                    if weight(node, &inputs.values) > HEAVY_CELLS {
+                        self.budget.announce_heavy().await;
+                    }
+                    let mut held = inputs.held;
+                    let mut work = Work::of(&self.budget);
                     let inner = node.inputs.first().map_or(node.grid, |&i| nodes[i].grid);
-                    let value = self.evaluate(node, inner, inputs)?;
-                    rows::charge(&value, &self.budget)?;
+                    let value = self.evaluate(node, inner, inputs.values, &mut work)?;
+                    self.budget.take(rows::samples_of(&value))?;
                     self.budget.give_back(spent);
-                    self.budget.give_back_cells(freed);
+                    held.absorb(work.into_held());
+                    held.settle(value_cost(&value))?;
                     cells += freed + rows::cells_of(&value);
-                    Slot::Value(value)
+                    (Content::Value(value), held)
                 }
             };
+            if let Some(tracer) = &mut self.tracer {
+                tracer.report(node, began, None, &content);
+            }
+            slots.put(i, content, held);
             if cells > YIELD_CELLS {
                 cells = 0;
                 tokio::task::yield_now().await;
             }
         }
-        match slots.pop() {
-            Some(Slot::Value(value)) => Ok(Outcome::Value(self.finish(value)?)),
-            Some(Slot::Columns(columns)) => Ok(Outcome::Columns(columns)),
-            _ => Err(EvalError::execution("the query has no expression")),
-        }
+        let (outcome, mut held) = slots.result()?;
+        let Outcome::Value(Value::Vector(rows)) = outcome else {
+            return Ok((outcome, held));
+        };
+        let mut work = Work::of(&self.budget);
+        let value = Value::Vector(self.finish(rows, &mut work)?);
+        held.absorb(work.into_held());
+        held.settle(value_cost(&value))?;
+        Ok((Outcome::Value(value), held))
     }
 
     async fn send(
         &self,
         spec: &FragmentSpec,
         scalars: Vec<Vec<f64>>,
+        held: Held,
     ) -> Result<Exchange, EvalError> {
-        let work = Work {
+        let work = FragmentWork {
             spec: spec.clone(),
             scalars,
+            scalars_held: held,
             budget: Arc::clone(&self.budget),
+            clock: self.tracer.as_ref().map(|tracer| tracer.clock),
         };
         Exchange::open(work, self.shards).await
+    }
+
+    /// The answer of the shards, taken down.
+    async fn gather(&mut self, exchange: Exchange) -> Result<FragmentOutput, EvalError> {
+        let mut output = exchange.gather().await?;
+        if let Some(tracer) = &mut self.tracer {
+            tracer.note(output.effort, &output.reads);
+        }
+        self.reads.merge(std::mem::take(&mut output.reads));
+        Ok(output)
     }
 
     async fn fragment(
         &mut self,
         node: &Node<'_>,
-        spec: &FragmentSpec,
-        notes: Span,
-        inputs: Vec<Value>,
-        fragment: &mut FragmentSlot,
-    ) -> Result<Slot, EvalError> {
+        (spec, notes): (&FragmentSpec, Span),
+        folded: Option<&Folded<'_>>,
+        inputs: Inputs,
+        exchange: Option<Exchange>,
+    ) -> Result<(Content, Held), EvalError> {
         if node.grid.count == 0 {
-            return Ok(Slot::Value(Value::Vector(Vec::new())));
+            let none = Value::Vector(Vec::new());
+            return Ok((Content::Value(none), Held::of(&self.budget)));
         }
-        if fragment.output.is_none() {
-            let exchange = match fragment.exchange.take() {
-                Some(exchange) => exchange,
-                None => self.send(spec, scalars(inputs)).await?,
-            };
-            let mut output = exchange.gather().await?;
-            self.reads.merge(std::mem::take(&mut output.reads));
-            fragment.output = Some(output);
-        }
-        fragment.uses = fragment.uses.saturating_sub(1);
-        let output = if fragment.uses == 0 {
-            fragment.output.take().unwrap_or_default()
-        } else {
-            let copy = fragment.output.clone().unwrap_or_default();
-            for row in &copy.rows {
-                self.budget.take_cells(row.values.len())?;
-                self.budget.take(row.samples())?;
-            }
-            if let Some(fold) = &spec.fold {
-                let (cells, samples) = copy.partials.cost(fold);
-                self.budget.take_cells(cells)?;
-                self.budget.take(samples)?;
-            }
-            copy
+        let spent: usize = inputs.values.iter().map(rows::samples_of).sum();
+        let args = inputs.values.clone();
+        let exchange = match exchange {
+            Some(exchange) => exchange,
+            None => self.send(spec, scalars(inputs.values), inputs.held).await?,
         };
-        self.note(output.notes, notes)?;
-        if spec.fold.is_some() {
-            return Ok(Slot::Partials(output.partials));
+        let mut output = self.gather(exchange).await?;
+        self.budget.give_back(spent);
+        self.note(std::mem::take(&mut output.notes), notes)?;
+        if let Some(folded) = folded {
+            let (value, held) = self
+                .folded(node, (spec, notes), folded, output, args)
+                .await?;
+            return Ok((Content::Value(value), held));
         }
-        Ok(match spec.kind {
-            FragmentKind::Raw { .. } => Slot::Columns(output.columns),
-            _ => Slot::Value(Value::Vector(output.rows)),
-        })
+        let content = match spec.kind {
+            FragmentKind::Raw { .. } => Content::Columns(output.columns),
+            _ => Content::Value(Value::Vector(output.rows)),
+        };
+        Ok((content, output.held))
     }
 
     /// Finishes the groups that the shards have folded.
@@ -216,12 +287,13 @@ impl Coordinator<'_> {
         node: &Node<'_>,
         (spec, notes): (&FragmentSpec, Span),
         folded: &Folded<'_>,
-        partials: Partials,
+        output: FragmentOutput,
         args: Vec<Value>,
-    ) -> Result<Value, EvalError> {
+    ) -> Result<(Value, Held), EvalError> {
         let Some(fold) = &spec.fold else {
-            return Ok(nothing(node.value_type));
+            return Ok((nothing(node.value_type), output.held));
         };
+        let (partials, mut held) = (output.partials, output.held);
         if partials.has_floats
             && let Some(call) = folded.call
             && let Some(name) = spec.matchers.iter().find(|m| m.name == METRIC_NAME)
@@ -230,56 +302,69 @@ impl Coordinator<'_> {
         }
         let drop_name = folded.call.is_some_and(|c| !keeps_name(c.func.name));
         if let Some(rows) = partials.finish(fold, drop_name, &self.budget) {
-            return Ok(Value::Vector(rows));
+            let value = Value::Vector(rows);
+            held.settle(value_cost(&value))?;
+            return Ok((value, held));
         }
+        held.settle(0)?;
         // A mean overflowed, or there are native histograms: only all rows in order give Prometheus's answer.
         let plain = FragmentSpec {
             fold: None,
             ..spec.clone()
         };
-        let output = self.send(&plain, scalars(args)).await?.gather().await?;
-        let cells: usize = output.rows.iter().map(|r| r.values.len()).sum();
+        let exchange = self.send(&plain, scalars(args), held).await?;
+        let output = self.gather(exchange).await?;
         let samples: usize = output.rows.iter().map(Row::samples).sum();
-        let mut rows = output.rows;
-        self.reads.merge(output.reads);
+        let (mut rows, mut held) = (output.rows, output.held);
         self.note(output.notes, notes)?;
+        let mut work = Work::of(&self.budget);
         if let Some(call) = folded.call {
-            rows = self.range_result(call, rows)?;
+            rows = self.range_result(call, rows, &mut work)?;
         }
         let annotations = &mut self.annotations;
-        let rows = aggregate::run(folded.expr, rows, None, node.grid.count, annotations)?;
+        let count = node.grid.count;
+        let rows = aggregate::run(folded.expr, rows, None, count, annotations, &mut work)?;
         let value = Value::Vector(rows);
-        self.budget.give_back_cells(cells);
         self.budget.give_back(samples);
-        rows::charge(&value, &self.budget)?;
-        Ok(value)
+        self.budget.take(rows::samples_of(&value))?;
+        held.absorb(work.into_held());
+        held.settle(value_cost(&value))?;
+        Ok((value, held))
     }
 
     /// `info()`: reads the info series of the targets that the base has.
     async fn info(
         &mut self,
         info: &InfoSpec,
-        base: Value,
+        inputs: Inputs,
         count: usize,
-    ) -> Result<Value, EvalError> {
-        let (mut samples, mut cells) = (rows::samples_of(&base), rows::cells_of(&base));
+    ) -> Result<(Value, Held), EvalError> {
+        let mut held = inputs.held;
+        let base = inputs.values.into_iter().next();
+        let base = base.unwrap_or_else(|| nothing(ValueType::Vector));
+        let mut samples = rows::samples_of(&base);
         let base = vector(base)?;
         let series = match info.fragment(&base) {
             Some(spec) => {
-                let output = self.send(&spec, Vec::new()).await?.gather().await?;
-                self.reads.merge(output.reads);
+                let exchange = self.send(&spec, Vec::new(), Held::default()).await?;
+                let output = self.gather(exchange).await?;
+                held.absorb(output.held);
                 output.rows
             }
             None => Vec::new(),
         };
-        cells += series.iter().map(|r| r.values.len()).sum::<usize>();
         samples += series.iter().map(Row::samples).sum::<usize>();
-        let enriched = info.enrich(base, &series, count, &self.budget)?;
+        if (base.len() + series.len()) * count > HEAVY_CELLS {
+            self.budget.announce_heavy().await;
+        }
+        let mut work = Work::of(&self.budget);
+        let enriched = info.enrich(base, &series, count, &mut work)?;
         let value = Value::Vector(enriched);
-        rows::charge(&value, &self.budget)?;
+        self.budget.take(rows::samples_of(&value))?;
         self.budget.give_back(samples);
-        self.budget.give_back_cells(cells);
-        Ok(value)
+        held.absorb(work.into_held());
+        held.settle(value_cost(&value))?;
+        Ok((value, held))
     }
 
     /// Turns what a kernel noted into annotations.
@@ -296,452 +381,63 @@ impl Coordinator<'_> {
         }
     }
 
-    fn evaluate(
-        &mut self,
-        node: &Node<'_>,
-        inner: Grid,
-        inputs: Vec<Value>,
-    ) -> Result<Value, EvalError> {
-        let count = node.grid.count;
-        let mut inputs = inputs.into_iter();
-        let mut next = || inputs.next().unwrap_or_else(|| nothing(ValueType::Vector));
-        Ok(match &node.op {
-            Op::Number(v) => Value::Scalar(vec![*v; count]),
-            Op::Text(bytes) => Value::String(bytes.to_vec()),
-            Op::Fragment { .. } | Op::Subquery { .. } | Op::Info { .. } => next(),
-            Op::Windows {
-                kernel,
-                mixed,
-                window,
-                notes,
-            } => {
-                let rows = vector(next())?;
-                let args = scalars(inputs.collect());
-                Value::Vector(self.windows(
-                    rows,
-                    (inner, node.grid),
-                    *window,
-                    (*kernel, *mixed),
-                    &args,
-                    *notes,
-                )?)
-            }
-            Op::RangeResult { call } => Value::Vector(self.range_result(call, vector(next())?)?),
-            Op::AbsentOverTime { labels } => {
-                let mut missing = Bits::ones(count);
-                for row in vector(next())? {
-                    missing.subtract(&row.present);
-                }
-                let mut out = Vec::new();
-                if missing.any() {
-                    out.push(Row {
-                        labels: labels.clone(),
-                        drop_name: true,
-                        values: vec![1.0; count],
-                        present: missing,
-                        histograms: None,
-                    });
-                }
-                Value::Vector(out)
-            }
-            Op::DropNames => {
-                let mut rows = vector(next())?;
-                for row in &mut rows {
-                    rows::drop_name(row, self.delayed_name_removal);
-                }
-                Value::Vector(self.joined(rows, count)?)
-            }
-            Op::Repeat => repeat(next(), count, &self.budget)?,
-            Op::Negate => match next() {
-                Value::Scalar(mut steps) => {
-                    for v in &mut steps {
-                        *v = -*v;
-                    }
-                    Value::Scalar(steps)
-                }
-                value => {
-                    let mut rows = vector(value)?;
-                    for row in &mut rows {
-                        for v in &mut row.values {
-                            *v = -*v;
-                        }
-                        negate_histograms(row);
-                        rows::drop_name(row, self.delayed_name_removal);
-                    }
-                    if !self.delayed_name_removal {
-                        rows = rows::join_same_labels(rows)?;
-                    }
-                    Value::Vector(rows)
-                }
-            },
-            Op::Scalars { op } => {
-                let mut left = scalar(next())?;
-                let right = scalar(next())?;
-                for (l, r) in left.iter_mut().zip(right) {
-                    *l = arithmetic::scalars(*op, *l, r);
-                }
-                Value::Scalar(left)
-            }
-            Op::VectorScalar {
-                op,
-                return_bool,
-                scalar_left,
-                span,
-            } => {
-                let (left, right) = (next(), next());
-                let (vector_side, scalar_side) = if *scalar_left {
-                    (right, left)
-                } else {
-                    (left, right)
-                };
-                let mut rows = vector(vector_side)?;
-                let operation = ScalarOperation {
-                    op: *op,
-                    return_bool: *return_bool,
-                    scalar_left: *scalar_left,
-                    span: *span,
-                    delayed_name_removal: self.delayed_name_removal,
-                };
-                operation.run(&mut rows, &scalar(scalar_side)?, &mut self.annotations);
-                Value::Vector(self.joined(rows, count)?)
-            }
-            Op::Vectors {
-                op,
-                return_bool,
-                matching,
-                span,
-            } => {
-                let (left, right) = (vector(next())?, vector(next())?);
-                let operation = VectorOperation {
-                    op: *op,
-                    return_bool: *return_bool,
-                    matching,
-                    span: *span,
-                    delayed_name_removal: self.delayed_name_removal,
-                    count,
-                };
-                let rows = operation.run(&left, &right, &self.budget, &mut self.annotations)?;
-                Value::Vector(self.joined(rows, count)?)
-            }
-            Op::Set { op, matching } => {
-                let (left, right) = (vector(next())?, vector(next())?);
-                let rows = sets::run(*op, left, right, matching);
-                Value::Vector(self.joined(rows, count)?)
-            }
-            Op::Aggregate { expr } => {
-                let rows = vector(next())?;
-                let param = inputs.next();
-                let annotations = &mut self.annotations;
-                let mut rows = aggregate::run(expr, rows, param, count, annotations)?;
-                rows::retain_present(&mut rows);
-                Value::Vector(rows)
-            }
-            Op::Call { call } => self.call(call, node.grid, inputs.collect())?,
-        })
-    }
-
-    fn call(&mut self, call: &Call, grid: Grid, args: Vec<Value>) -> Result<Value, EvalError> {
-        let mut context = CallContext {
-            grid,
-            query: self.query,
-            delayed_name_removal: self.delayed_name_removal,
-            annotations: &mut self.annotations,
-        };
-        Ok(match functions::call(call, args, &mut context)? {
-            Value::Vector(rows) => Value::Vector(self.joined(rows, grid.count)?),
-            value => value,
-        })
-    }
-
-    /// Rows with a number, each label set once. With delayed name removal a single step may hold equal label sets for a while: the names that
-    /// tell them apart from others may still go or come back.
-    fn joined(&self, mut rows: Vec<Row>, count: usize) -> Result<Vec<Row>, EvalError> {
-        rows::retain_present(&mut rows);
-        if count == 1 && self.delayed_name_removal {
-            return Ok(rows);
-        }
-        rows::join_same_labels(rows)
-    }
-
-    /// A range function over the rows of a subquery.
-    fn windows(
-        &mut self,
-        inner_rows: Vec<Row>,
-        (inner, outer): (Grid, Grid),
-        window: SubqueryWindow,
-        (kernel, mixed): (RangeKernel, MixedFunction),
-        args: &[Vec<f64>],
-        span: Span,
-    ) -> Result<Vec<Row>, EvalError> {
-        let evaluation = SeriesEvaluation {
-            kind: FragmentKind::Window {
-                range: window.range,
-                reach: Reach::default(),
-                kernel,
-                mixed,
-            },
-            reference: window.reference,
-            grid: outer,
-            scalars: args,
-            budget: &self.budget,
-            stored: false,
-        };
-        let mut notes = KernelNotes::default();
-        let mut out = Vec::new();
-        let mut samples = SampleColumns::default();
-        for row in inner_rows {
-            self.budget.check()?;
-            let mixed = row.has_histograms().then(|| {
-                let mut mixed = MixedSamples::of_row(&row, inner);
-                mixed.forget_hints();
-                mixed
-            });
-            if mixed.is_none() {
-                fill(&mut samples, &row, inner);
-                remove_stale(&mut samples);
-            }
-            let mut progress = SeriesProgress::new(row.labels, outer.count);
-            let work = &mut usize::MAX.clone();
-            // What a subquery makes has no start timestamps.
-            let floats = (&samples, [].as_slice());
-            while !match &mixed {
-                Some(mixed) => evaluation.advance_mixed(&mut progress, mixed, &mut notes, work)?,
-                None => evaluation.advance(&mut progress, floats, &mut notes, work)?,
-            } {
-                *work = usize::MAX;
-            }
-            let (mut made, points) = progress.finish();
-            // The evaluation has charged the points; the node's value is charged as a whole.
-            self.budget.give_back(points);
-            if points > 0 {
-                made.drop_name = row.drop_name;
-                out.push(made);
-            }
-        }
-        self.note(notes, span)?;
-        Ok(out)
-    }
-
-    fn subquery_columns(
-        &self,
-        inputs: Vec<Value>,
-        window: SubqueryWindow,
-        inner: Grid,
-    ) -> Result<Vec<RawSeries>, EvalError> {
-        let mut out = Vec::new();
-        let value = inputs
-            .into_iter()
-            .next()
-            .unwrap_or_else(|| nothing(ValueType::Vector));
-        let value = match value {
-            Value::Scalar(steps) => Value::Vector(vec![Row {
-                labels: Labels::empty(),
-                drop_name: false,
-                present: Bits::ones(steps.len()),
-                histograms: None,
-                values: steps,
-            }]),
-            value => value,
-        };
-        let mut all = vector(value)?;
-        if self.delayed_name_removal {
-            all = self.without_dropped_names(all)?;
-        }
-        debug_assert!(window.step > 0);
-        for row in all {
-            out.push(MixedSamples::of_row(&row, inner).split(row.labels));
-        }
-        out.sort_by(|a, b| a.labels.cmp(&b.labels));
-        Ok(out)
-    }
-
-    /// Names, infos and duplicates of a range function's rows, which still carry all their labels.
-    fn range_result(&mut self, call: &Call, mut all: Vec<Row>) -> Result<Vec<Row>, EvalError> {
-        let name = call.func.name;
-        for row in all.iter().filter(|row| row.has_floats()) {
-            self.note_counter_name(call, row.labels.metric_name().unwrap_or_default());
-        }
-        if !keeps_name(name) {
-            for row in &mut all {
-                rows::drop_name(row, self.delayed_name_removal);
-            }
-        }
-        if !self.delayed_name_removal && rows::has_same_labels(&all) {
-            return Err(EvalError::same_labelset());
-        }
-        Ok(all)
-    }
-
-    /// `rate` and `increase` over something that is not called like a counter.
-    fn note_counter_name(&mut self, call: &Call, metric: &str) {
-        let counts = matches!(call.func.name, "rate" | "increase");
-        if counts && !metric.is_empty() && !is_counter_name(metric) {
-            let text = format!(
-                "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {}",
-                go_quote(metric.as_bytes())
-            );
-            // Prometheus has put the subquery's result in the place of the argument by now: it points at the start of the query.
-            let span = match call.args.first().map(Expr::bare) {
-                Some(Expr::Subquery(_)) | None => Span::default(),
-                Some(arg) => arg.span(),
+    /// The inputs of `node` over its grid, if all are constants.
+    fn constants(&self, nodes: &[Node<'_>], node: &Node<'_>) -> Result<Option<Scalars>, EvalError> {
+        let mut held = Held::of(&self.budget);
+        let mut columns = Vec::with_capacity(node.inputs.len());
+        for &input in &node.inputs {
+            let Op::Number(value) = nodes[input].op else {
+                return Ok(None);
             };
-            self.annotations.add(Severity::Info, text, span);
+            held.take(column_cost(node.grid.count))?;
+            columns.push(vec![value; node.grid.count]);
+        }
+        Ok(Some((columns, held)))
+    }
+
+    /// What is left to do with the last rows: names whose removal was delayed.
+    fn finish(&self, rows: Vec<Row>, work: &mut Work) -> Result<Vec<Row>, EvalError> {
+        match self.delayed_name_removal {
+            true => self.without_dropped_names(rows, work),
+            false => Ok(rows),
         }
     }
 
-    /// What is left to do with the last value: names whose removal was delayed.
-    fn finish(&self, value: Value) -> Result<Value, EvalError> {
-        match value {
-            Value::Vector(rows) if self.delayed_name_removal => {
-                Ok(Value::Vector(self.without_dropped_names(rows)?))
-            }
-            value => Ok(value),
-        }
-    }
-
-    fn without_dropped_names(&self, mut all: Vec<Row>) -> Result<Vec<Row>, EvalError> {
+    fn without_dropped_names(
+        &self,
+        mut all: Vec<Row>,
+        work: &mut Work,
+    ) -> Result<Vec<Row>, EvalError> {
         for row in &mut all {
+            work.tick(8)?;
             if row.drop_name {
                 row.labels = rows::drop_metadata(&row.labels);
             }
         }
-        rows::join_same_labels(all)
+        rows::join_same_labels(all, work)
     }
 }
 
-/// Numbers the distinct fragments of a program; other nodes point at a slot nobody fills.
-fn share(nodes: &[Node<'_>]) -> (Vec<FragmentSlot>, Vec<usize>) {
-    let unused = || FragmentSlot {
-        exchange: None,
-        output: None,
-        uses: 0,
+/// Scalar arguments of a range function over the steps, and their memory.
+type Scalars = (Vec<Vec<f64>>, Held);
+
+/// About how many cells an operation goes through.
+fn weight(node: &Node<'_>, inputs: &[Value]) -> usize {
+    const ROW: usize = 16;
+    const HISTOGRAM: usize = 32;
+    let steps = node.grid.count;
+    let of = |value: &Value| match (value, &node.op) {
+        (Value::Vector(rows), Op::Repeat) => rows.len().saturating_mul(steps),
+        // Each step looks at its whole window.
+        (Value::Vector(rows), Op::Windows { window, .. }) => {
+            let samples = usize::try_from(window.range / window.step.max(1)).unwrap_or(usize::MAX);
+            samples.saturating_mul(steps).saturating_mul(rows.len())
+        }
+        (Value::Vector(rows), _) => {
+            let mixed = rows.iter().filter(|row| row.histograms.is_some()).count();
+            rows::cells_of(value) + ROW * rows.len() + HISTOGRAM * mixed * steps
+        }
+        (value, _) => rows::cells_of(value),
     };
-    let mut slots = vec![unused()];
-    let mut seen: Vec<(usize, &FragmentSpec)> = Vec::new();
-    let of_node = nodes
-        .iter()
-        .map(|node| {
-            let Op::Fragment { spec, .. } = &node.op else {
-                return 0;
-            };
-            let shareable =
-                node.inputs.is_empty() && !matches!(spec.kind, FragmentKind::Raw { .. });
-            let same = seen
-                .iter()
-                .find(|(_, other)| shareable && spec.is_same(other))
-                .map(|(slot, _)| *slot);
-            let slot = same.unwrap_or_else(|| {
-                slots.push(unused());
-                let slot = slots.len() - 1;
-                if shareable && seen.len() < SHARED_FRAGMENTS_MAX {
-                    seen.push((slot, spec));
-                }
-                slot
-            });
-            slots[slot].uses += 1;
-            slot
-        })
-        .collect();
-    (slots, of_node)
-}
-
-/// The inputs of `node` over its grid, if all are constants.
-fn constants(nodes: &[Node<'_>], node: &Node<'_>) -> Option<Vec<Vec<f64>>> {
-    node.inputs
-        .iter()
-        .map(|&i| match nodes[i].op {
-            Op::Number(v) => Some(vec![v; node.grid.count]),
-            _ => None,
-        })
-        .collect()
-}
-
-fn fill(samples: &mut SampleColumns, row: &Row, grid: Grid) {
-    samples.clear();
-    for k in rows::steps(&row.present) {
-        samples.push(grid.at(k), row.values[k]);
-    }
-}
-
-/// Unary minus of histograms.
-fn negate_histograms(row: &mut Row) {
-    let Some(all) = &mut row.histograms else {
-        return;
-    };
-    for histogram in all.iter_mut().flatten() {
-        let mut negated = FloatHistogram::clone(histogram);
-        scale(&mut negated, -1.0);
-        *histogram = Arc::new(negated);
-    }
-}
-
-fn is_counter_name(name: &str) -> bool {
-    ["_total", "_sum", "_count", "_bucket"]
-        .iter()
-        .any(|suffix| name.ends_with(suffix))
-}
-
-/// The value of a node without steps.
-fn nothing(value_type: ValueType) -> Value {
-    match value_type {
-        ValueType::Scalar => Value::Scalar(Vec::new()),
-        ValueType::String => Value::String(Vec::new()),
-        ValueType::Vector | ValueType::Matrix => Value::Vector(Vec::new()),
-    }
-}
-
-fn repeat(value: Value, count: usize, budget: &Budget) -> Result<Value, EvalError> {
-    Ok(match value {
-        Value::Scalar(steps) => {
-            Value::Scalar(vec![steps.first().copied().unwrap_or(f64::NAN); count])
-        }
-        Value::Vector(all) => {
-            // Refused before it is allocated; the node's value is charged when it is there.
-            let cells = all.len().saturating_mul(count);
-            budget.take_cells(cells)?;
-            budget.give_back_cells(cells);
-            let repeated = all.into_iter().filter_map(|row| {
-                let (value, histogram) = match row.sample(0)? {
-                    Sample::Float(value) => (value, None),
-                    Sample::Histogram(histogram) => (0.0, Some(histogram)),
-                };
-                Some(Row {
-                    labels: row.labels,
-                    drop_name: row.drop_name,
-                    values: vec![value; count],
-                    present: Bits::ones(count),
-                    histograms: histogram.map(|h| vec![Some(h); count].into_boxed_slice()),
-                })
-            });
-            Value::Vector(repeated.collect())
-        }
-        value => value,
-    })
-}
-
-fn vector(value: Value) -> Result<Vec<Row>, EvalError> {
-    match value {
-        Value::Vector(rows) => Ok(rows),
-        Value::Scalar(_) | Value::String(_) => {
-            Err(EvalError::execution("an instant vector is needed here"))
-        }
-    }
-}
-
-fn scalar(value: Value) -> Result<Vec<f64>, EvalError> {
-    match value {
-        Value::Scalar(steps) => Ok(steps),
-        Value::Vector(_) | Value::String(_) => Err(EvalError::execution("a scalar is needed here")),
-    }
-}
-
-/// Scalar arguments of a range function; the type checker allows no others.
-fn scalars(values: Vec<Value>) -> Vec<Vec<f64>> {
-    values
-        .into_iter()
-        .map(|value| match value {
-            Value::Scalar(steps) => steps,
-            Value::Vector(_) | Value::String(_) => Vec::new(),
-        })
-        .collect()
+    inputs.iter().map(of).fold(steps, usize::saturating_add)
 }

@@ -12,6 +12,16 @@ pub enum EvalError {
     /// More samples at once than `--query.max-samples` allows.
     #[error("query processing would load too many samples into memory in query execution")]
     TooManySamples,
+    /// More bytes at once than one query may hold.
+    #[error(
+        "query processing would load too many bytes into memory in query execution: the limit of one query is {0} bytes"
+    )]
+    MemoryOfQuery(usize),
+    /// More bytes at once than all queries together may hold.
+    #[error(
+        "query processing would load too many bytes into memory in query execution: the limit of all queries together is {0} bytes"
+    )]
+    MemoryOfAll(usize),
     /// The caller gave up.
     #[error("query was canceled in expression evaluation")]
     Canceled,

@@ -3,8 +3,8 @@
 //! Promise: at each step the newest info series of a name and target counts; labels that a series has already stay. A series that is itself
 //! an info series of the call passes unchanged. Not here: where info series are read (the fragment that [`InfoSpec::fragment`] gives).
 
-use super::budget::Budget;
 use super::error::EvalError;
+use super::memory::{Work, column_cost, labels_cost};
 use super::rows::steps;
 use super::value::{Bits, Row, Sample};
 use crate::fragment::FragmentSpec;
@@ -100,7 +100,7 @@ impl InfoSpec {
         base: Vec<Row>,
         info: &[Row],
         steps_count: usize,
-        budget: &Budget,
+        work: &mut Work,
     ) -> Result<Vec<Row>, EvalError> {
         let mut any = Bits::zeros(steps_count);
         for row in &base {
@@ -108,15 +108,16 @@ impl InfoSpec {
                 any.set(k);
             }
         }
-        let groups = Groups::new(info, &any)?;
+        let groups = Groups::new(info, &any, work)?;
         let keeps_unmatched = self.data.iter().all(|m| m.matches(""));
         let mut out = Output {
             rows: Vec::with_capacity(base.len()),
             numbers: HashMap::with_capacity(base.len()),
             steps: steps_count,
-            budget,
+            work,
         };
         for row in base {
+            out.work.tick(steps_count)?;
             if self.is_info(&row.labels) {
                 for k in steps(&row.present) {
                     out.put(&row.labels, row.drop_name, k, row.sample(k))?;
@@ -140,7 +141,7 @@ impl InfoSpec {
                 before = Some((chosen.clone(), labels));
             }
         }
-        Ok(out.finish())
+        Ok(out.rows)
     }
 
     fn merged<'a>(
@@ -185,14 +186,16 @@ struct Groups<'a> {
 
 impl<'a> Groups<'a> {
     /// Looks at the steps in `wanted`.
-    fn new(info: &'a [Row], wanted: &Bits) -> Result<Self, EvalError> {
+    fn new(info: &'a [Row], wanted: &Bits, work: &mut Work) -> Result<Self, EvalError> {
         let mut by_target: HashMap<Labels, Vec<Group<'a>>> = HashMap::new();
         for (number, row) in info.iter().enumerate() {
+            work.tick(row.values.len())?;
             let of_target = by_target.entry(target(&row.labels)).or_default();
             let name = row.labels.metric_name().unwrap_or_default();
             let place = match of_target.iter().position(|g| g.name == name) {
                 Some(place) => place,
                 None => {
+                    work.take(64 + labels_cost(&row.labels) + column_cost(row.values.len()) / 2)?;
                     of_target.push(Group {
                         name,
                         newest: vec![0; row.values.len()],
@@ -249,7 +252,7 @@ struct Output<'b> {
     rows: Vec<Row>,
     numbers: HashMap<Labels, usize>,
     steps: usize,
-    budget: &'b Budget,
+    work: &'b mut Work,
 }
 
 impl Output<'_> {
@@ -264,7 +267,7 @@ impl Output<'_> {
         let number = match self.numbers.get(labels) {
             Some(&number) => number,
             None => {
-                self.budget.take_cells(self.steps)?;
+                self.work.row(labels, self.steps)?;
                 let mut row = Row::absent(labels.clone(), self.steps);
                 row.drop_name = drop_name;
                 self.rows.push(row);
@@ -276,14 +279,9 @@ impl Output<'_> {
         if row.present.get(k) {
             return Err(EvalError::same_labelset());
         }
+        self.work.sample(&sample)?;
         row.put_sample(k, sample);
         Ok(())
-    }
-
-    /// The rows; who takes them pays for their cells anew.
-    fn finish(self) -> Vec<Row> {
-        self.budget.give_back_cells(self.steps * self.rows.len());
-        self.rows
     }
 }
 

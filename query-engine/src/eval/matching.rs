@@ -6,8 +6,8 @@
 
 use super::annotations::Annotations;
 use super::arithmetic::{apply, changes_metric, samples};
-use super::budget::Budget;
 use super::error::EvalError;
+use super::memory::{Work, labels_cost};
 use super::rows::{is_metadata_label, steps};
 use super::signature::{Signatures, match_group};
 use super::value::{Row, Sample};
@@ -38,10 +38,10 @@ impl VectorOperation<'_> {
         &self,
         lhs: &[Row],
         rhs: &[Row],
-        budget: &Budget,
+        work: &mut Work,
         annotations: &mut Annotations,
     ) -> Result<Vec<Row>, EvalError> {
-        let signatures = Signatures::of(lhs, rhs, self.matching);
+        let signatures = Signatures::of(lhs, rhs, self.matching, work)?;
         let swapped = self.matching.card == MatchCardinality::OneToMany;
         let (many, many_groups, one, one_groups) = if swapped {
             (rhs, &signatures.right, lhs, &signatures.left)
@@ -59,11 +59,10 @@ impl VectorOperation<'_> {
             mixed: matches!(self.op, BinaryOp::TrimLower | BinaryOp::TrimUpper)
                 || lhs.iter().chain(rhs).any(|r| r.histograms.is_some()),
         };
-        let rows = match join.plain_pairs() {
-            Some(pairs) => join.by_row(pairs, budget, annotations)?,
-            None => join.by_step(budget, annotations)?,
-        };
-        Ok(rows)
+        match join.plain_pairs(work)? {
+            Some(pairs) => join.by_row(pairs, work, annotations),
+            None => join.by_step(work, annotations),
+        }
     }
 
     fn one_to_one(&self) -> bool {
@@ -151,15 +150,16 @@ impl Join<'_> {
     }
 
     /// All pairs, if no step can be ambiguous whatever the numbers are.
-    fn plain_pairs(&self) -> Option<Vec<Pair>> {
+    fn plain_pairs(&self, work: &mut Work) -> Result<Option<Vec<Pair>>, EvalError> {
         let matching = self.operation.matching;
         if matching.fill_left.is_some() || matching.fill_right.is_some() {
-            return None;
+            return Ok(None);
         }
+        work.take(32 * self.groups + 2 * size_of::<Pair>() * self.many.len())?;
         let mut one_of: Vec<Option<usize>> = vec![None; self.groups];
         for (i, &g) in self.one_groups.iter().enumerate() {
             if one_of[g].replace(i).is_some() {
-                return None;
+                return Ok(None);
             }
         }
         let mut pairs = Vec::with_capacity(self.many.len());
@@ -170,13 +170,15 @@ impl Join<'_> {
             let labels = self
                 .operation
                 .result_labels(&self.many[i].labels, &self.one[one].labels);
+            work.take(labels_cost(&labels))?;
+            work.tick(16)?;
             let ambiguous = if self.operation.one_to_one() {
                 std::mem::replace(&mut groups_taken[g], true)
             } else {
                 !results.insert((g, labels.clone()))
             };
             if ambiguous {
-                return None;
+                return Ok(None);
             }
             pairs.push(Pair {
                 many: i,
@@ -184,24 +186,25 @@ impl Join<'_> {
                 labels,
             });
         }
-        Some(pairs)
+        Ok(Some(pairs))
     }
 
     fn by_row(
         &self,
         pairs: Vec<Pair>,
-        budget: &Budget,
+        work: &mut Work,
         annotations: &mut Annotations,
     ) -> Result<Vec<Row>, EvalError> {
         let mut out = Vec::with_capacity(pairs.len());
         for pair in pairs {
-            budget.check()?;
+            work.tick(self.operation.count + 1)?;
             let (many, one) = (&self.many[pair.many], &self.one[pair.one]);
             let mut both = many.present.clone();
             both.intersect(&one.present);
             if !both.any() {
                 continue;
             }
+            work.row(&pair.labels, self.operation.count)?;
             let mut row = Row::absent(pair.labels, self.operation.count);
             row.drop_name = self.operation.return_bool;
             for k in steps(&both) {
@@ -209,6 +212,7 @@ impl Join<'_> {
                     if let (Some(m), Some(o)) = (many.sample(k), one.sample(k))
                         && let Some(sample) = self.mixed_value(&m, &o, annotations)
                     {
+                        work.sample(&sample)?;
                         row.put_sample(k, sample);
                     }
                     continue;
@@ -224,12 +228,14 @@ impl Join<'_> {
 
     fn by_step(
         &self,
-        budget: &Budget,
+        work: &mut Work,
         annotations: &mut Annotations,
     ) -> Result<Vec<Row>, EvalError> {
         let matching = self.operation.matching;
+        work.take((size_of::<Option<usize>>() + size_of::<Matched>()) * self.groups)?;
         let mut out = Outputs {
             join: self,
+            work,
             slots: HashMap::new(),
             rows: Vec::new(),
             annotations,
@@ -238,7 +244,8 @@ impl Join<'_> {
         let mut one_at: Vec<Option<usize>> = vec![None; self.groups];
         let mut matched: Vec<Matched> = vec![Matched::default(); self.groups];
         for k in 0..self.operation.count {
-            budget.check()?;
+            out.work
+                .tick(self.many.len() + self.one.len() + self.groups)?;
             let many_present = self.many.iter().any(|r| r.present.get(k));
             let one_present = self.one.iter().any(|r| r.present.get(k));
             if !(many_present && one_present || filling && (many_present || one_present)) {
@@ -333,6 +340,7 @@ struct Outputs<'a> {
     slots: HashMap<(Option<usize>, Option<usize>), usize>,
     rows: Vec<Row>,
     annotations: &'a mut Annotations,
+    work: &'a mut Work,
 }
 
 impl Outputs<'_> {
@@ -346,7 +354,7 @@ impl Outputs<'_> {
     ) -> Result<(), EvalError> {
         let slot = match self.slots.get(&pair) {
             Some(&slot) => slot,
-            None => self.open(pair),
+            None => self.open(pair)?,
         };
         if self.join.operation.one_to_one() {
             if matched.any {
@@ -356,6 +364,7 @@ impl Outputs<'_> {
             }
         } else {
             let labels = &self.rows[slot].labels;
+            self.work.tick(matched.slots.len())?;
             if matched
                 .slots
                 .iter()
@@ -375,12 +384,13 @@ impl Outputs<'_> {
             _ => self.join.mixed_value(&many, &one, self.annotations),
         };
         if let Some(sample) = sample {
+            self.work.sample(&sample)?;
             self.rows[slot].put_sample(k, sample);
         }
         Ok(())
     }
 
-    fn open(&mut self, pair: (Option<usize>, Option<usize>)) -> usize {
+    fn open(&mut self, pair: (Option<usize>, Option<usize>)) -> Result<usize, EvalError> {
         let operation = self.join.operation;
         let many = pair.0.map(|i| &self.join.many[i].labels);
         let one = pair.1.map(|i| &self.join.one[i].labels);
@@ -394,11 +404,12 @@ impl Outputs<'_> {
                 &one.cloned().unwrap_or_else(|| group_of(many)),
             ),
         };
+        self.work.row(&labels, operation.count)?;
         let mut row = Row::absent(labels, operation.count);
         row.drop_name = operation.return_bool;
         self.rows.push(row);
         let slot = self.rows.len() - 1;
         self.slots.insert(pair, slot);
-        slot
+        Ok(slot)
     }
 }

@@ -8,6 +8,8 @@ pub(crate) mod coordinator;
 pub mod error;
 pub(crate) mod info;
 pub(crate) mod matching;
+pub mod memory;
+pub(crate) mod ordering;
 pub mod rows;
 pub(crate) mod sets;
 pub(crate) mod signature;

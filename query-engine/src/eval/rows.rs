@@ -3,8 +3,8 @@
 //! Promise: two rows with the same labels may become one only where they never have a number at the same step; otherwise the
 //! evaluation fails as Prometheus's does.
 
-use super::budget::Budget;
 use super::error::EvalError;
+use super::memory::Work;
 use super::value::{Bits, Row, Value};
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
@@ -34,30 +34,47 @@ pub fn drop_name(row: &mut Row, delayed: bool) {
 }
 
 /// Do two rows carry the same labels, whatever their steps?
-pub fn has_same_labels(rows: &[Row]) -> bool {
+pub fn has_same_labels(rows: &[Row], work: &mut Work) -> Result<bool, EvalError> {
     if rows.len() < 2 {
-        return false;
+        return Ok(false);
     }
+    work.take(ENTRY_BYTES * rows.len())?;
     let mut seen = hashbrown::HashSet::with_capacity(rows.len());
-    rows.iter().any(|r| !seen.insert(&r.labels))
+    for row in rows {
+        work.tick(HASHING)?;
+        if !seen.insert(&row.labels) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
+
+/// Bytes of a table's entry that points at labels.
+const ENTRY_BYTES: usize = 32;
+/// Work of finding labels in a table, in cells.
+const HASHING: usize = 8;
 
 /// Joins rows of equal labels; fails where two have a number at the same step. The order of first appearance stays.
 ///
 /// A joined row drops its name if the row with the earliest number does.
-pub fn join_same_labels(rows: Vec<Row>) -> Result<Vec<Row>, EvalError> {
-    if !has_same_labels(&rows) {
+pub fn join_same_labels(rows: Vec<Row>, work: &mut Work) -> Result<Vec<Row>, EvalError> {
+    if !has_same_labels(&rows, work)? {
         return Ok(rows);
     }
+    work.take((ENTRY_BYTES + size_of::<Row>()) * rows.len())?;
     let mut at: HashMap<Labels, usize> = HashMap::with_capacity(rows.len());
     let mut out: Vec<Row> = Vec::with_capacity(rows.len());
     for row in rows {
+        work.tick(HASHING)?;
         match at.entry(row.labels.clone()) {
             Entry::Vacant(e) => {
                 e.insert(out.len());
                 out.push(row);
             }
-            Entry::Occupied(e) => join(&mut out[*e.get()], &row)?,
+            Entry::Occupied(e) => {
+                work.tick(row.values.len())?;
+                join(&mut out[*e.get()], &row)?;
+            }
         }
     }
     Ok(out)
@@ -139,18 +156,6 @@ pub fn cells_of(value: &Value) -> usize {
     }
 }
 
-/// Charges a new value.
-pub fn charge(value: &Value, budget: &Budget) -> Result<(), EvalError> {
-    budget.take_cells(cells_of(value))?;
-    budget.take(samples_of(value))
-}
-
-/// Discharges a value that goes away.
-pub fn discharge(value: &Value, budget: &Budget) {
-    budget.give_back_cells(cells_of(value));
-    budget.give_back(samples_of(value));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,17 +172,15 @@ mod tests {
 
     #[test]
     fn rows_with_disjoint_steps_become_one() {
-        let joined = join_same_labels(vec![
-            row("x", &[None, Some(2.0)]),
-            row("x", &[Some(1.0), None]),
-        ])
-        .unwrap();
+        let rows = vec![row("x", &[None, Some(2.0)]), row("x", &[Some(1.0), None])];
+        let joined = join_same_labels(rows, &mut Work::default()).unwrap();
         assert_eq!(joined, vec![row("x", &[Some(1.0), Some(2.0)])]);
     }
 
     #[test]
     fn rows_that_meet_are_an_error() {
-        let met = join_same_labels(vec![row("x", &[Some(1.0)]), row("x", &[Some(1.0)])]);
+        let rows = vec![row("x", &[Some(1.0)]), row("x", &[Some(1.0)])];
+        let met = join_same_labels(rows, &mut Work::default());
         assert_eq!(met, Err(EvalError::same_labelset()));
     }
 

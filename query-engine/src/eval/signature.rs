@@ -1,5 +1,7 @@
 //! Join signatures: which rows of two vectors belong together under `on(...)` or `ignoring(...)`.
 
+use super::error::EvalError;
+use super::memory::{Work, labels_cost};
 use super::value::Row;
 use crate::parse::ast::VectorMatching;
 use hashbrown::HashMap;
@@ -26,21 +28,33 @@ pub(crate) struct Signatures {
 }
 
 impl Signatures {
-    pub(crate) fn of(left: &[Row], right: &[Row], matching: &VectorMatching) -> Self {
+    pub(crate) fn of(
+        left: &[Row],
+        right: &[Row],
+        matching: &VectorMatching,
+        work: &mut Work,
+    ) -> Result<Self, EvalError> {
+        // The tables, then the label sets as they come.
+        work.take(64 * (left.len() + right.len()))?;
         let mut numbers: HashMap<Labels, usize> =
             HashMap::with_capacity(left.len().max(right.len()));
         let mut number = |row: &Row| {
+            work.tick(16)?;
             let next = numbers.len();
-            *numbers
-                .entry(match_group(&row.labels, matching))
-                .or_insert(next)
+            let group = match_group(&row.labels, matching);
+            if let Some(&number) = numbers.get(&group) {
+                return Ok(number);
+            }
+            work.take(labels_cost(&group))?;
+            numbers.insert(group, next);
+            Ok(next)
         };
-        let left = left.iter().map(&mut number).collect();
-        let right = right.iter().map(&mut number).collect();
-        Signatures {
-            left,
-            right,
+        let left: Result<_, EvalError> = left.iter().map(&mut number).collect();
+        let right: Result<_, EvalError> = right.iter().map(&mut number).collect();
+        Ok(Signatures {
+            left: left?,
+            right: right?,
             count: numbers.len(),
-        }
+        })
     }
 }

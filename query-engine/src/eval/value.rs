@@ -48,6 +48,11 @@ impl Bits {
         }
     }
 
+    /// How many words `len` bits take.
+    pub(crate) fn words_of(len: usize) -> usize {
+        len.div_ceil(64)
+    }
+
     /// `len` set bits.
     pub fn ones(len: usize) -> Self {
         let mut bits = Bits {

@@ -1,15 +1,17 @@
 //! Between the coordinator and the shards: tasks out, answers in.
 
 use super::FragmentOutput;
-use super::task::{FragmentReply, FragmentTask, FragmentWork};
+use super::task::{FragmentReply, FragmentTask};
 use crate::eval::budget::Budget;
 use crate::eval::error::EvalError;
-use crate::limits::SUBMIT_ATTEMPTS_MAX;
+use crate::eval::memory::Work;
+use crate::eval::ordering::sort_by;
+use crate::limits::{HEAVY_ROWS, SUBMIT_ATTEMPTS_MAX};
 use std::sync::Arc;
 use storage_engine::shard_api::{ShardRunner, ShardTask};
 use tokio::sync::oneshot;
 
-pub(crate) use super::task::FragmentWork as Work;
+pub(crate) use super::task::FragmentWork;
 
 /// Answers under way, one from each shard.
 pub(crate) struct Exchange {
@@ -36,18 +38,26 @@ impl Exchange {
     /// Waits for all answers and puts them together, series in the order of their labels: results do not depend on the number of shards.
     pub(crate) async fn gather(self) -> Result<FragmentOutput, EvalError> {
         let mut all = FragmentOutput::default();
+        let budget = &self.work.budget;
         for (shard, reply) in self.replies.into_iter().enumerate() {
             let output = reply.await.map_err(|_| stopped(shard))??;
+            if output.rows.len() + output.partials.len() > HEAVY_ROWS {
+                budget.announce_heavy().await;
+            }
             all.rows.extend(output.rows);
             all.columns.extend(output.columns);
             all.notes.merge(output.notes);
             all.reads.merge(output.reads);
+            all.effort.merge(output.effort);
+            all.held.absorb(output.held);
             if let Some(fold) = &self.work.spec.fold {
-                all.partials.merge(fold, output.partials, &self.work.budget);
+                all.partials.merge(fold, output.partials, budget);
             }
         }
-        all.rows.sort_by(|a, b| a.labels.cmp(&b.labels));
-        all.columns.sort_by(|a, b| a.labels.cmp(&b.labels));
+        let work = &mut Work::of(budget);
+        all.rows = sort_by(all.rows, work, |a, b| a.labels.cmp(&b.labels))?;
+        all.columns = sort_by(all.columns, work, |a, b| a.labels.cmp(&b.labels))?;
+        all.held.settle(all.cost())?;
         Ok(all)
     }
 }

@@ -7,6 +7,7 @@
 use crate::eval::aggregate::group_labels;
 use crate::eval::budget::Budget;
 use crate::eval::error::EvalError;
+use crate::eval::memory::{Held, column_cost, labels_cost};
 use crate::eval::rows::{drop_metadata, is_metadata_label, steps};
 use crate::eval::value::{Bits, Row};
 use crate::kernels::{CompensatedSum, add_row};
@@ -75,9 +76,12 @@ impl FoldSpec {
         matches!(self.op, AggregateOp::Count | AggregateOp::Group)
     }
 
-    /// Row cells that a group takes.
-    pub(crate) fn cells(&self, steps: usize) -> usize {
-        steps * (1 + usize::from(self.is_sum()) + usize::from(self.is_counted()))
+    /// Bytes that a group takes, its place in the table included.
+    fn group_cost(&self, labels: &Labels, steps: usize) -> usize {
+        let columns = 1 + usize::from(self.is_sum()) + usize::from(self.is_counted());
+        let cells = column_cost(steps).saturating_mul(columns);
+        (cells + column_cost(Bits::words_of(steps)))
+            .saturating_add(2 * size_of::<Partial>() + labels_cost(labels))
     }
 
     fn open(&self, labels: Labels, steps: usize) -> Partial {
@@ -93,20 +97,33 @@ impl FoldSpec {
 }
 
 impl Partials {
-    /// Cells and samples that the groups hold.
-    pub(crate) fn cost(&self, spec: &FoldSpec) -> (usize, usize) {
-        let cells = self.groups.iter().map(|g| spec.cells(g.values.len())).sum();
-        let samples = self.groups.iter().map(|g| g.seen.count_ones()).sum();
-        (cells, samples)
+    /// Samples that the groups hold.
+    pub(crate) fn samples(&self) -> usize {
+        self.groups.iter().map(|g| g.seen.count_ones()).sum()
     }
 
-    /// The group of a series; the budget pays for a new one.
+    /// Bytes that the groups take.
+    pub(crate) fn bytes(&self) -> usize {
+        let bytes = |group: &Partial| {
+            let cells = group.values.len() + group.compensations.len() + group.counts.len();
+            let bits = Bits::words_of(group.values.len());
+            column_cost(cells + bits) + 2 * size_of::<Partial>() + labels_cost(&group.labels)
+        };
+        self.groups.iter().map(bytes).sum()
+    }
+
+    /// Number of groups.
+    pub(crate) fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// The group of a series; `held` pays for a new one.
     pub(crate) fn group(
         &mut self,
         spec: &FoldSpec,
         labels: &Labels,
         steps: usize,
-        budget: &Budget,
+        held: &mut Held,
     ) -> Result<usize, EvalError> {
         // What is grouped by nothing, or by labels that stay anyway, needs no copy without the others.
         let stays = !spec.without && !spec.grouping.iter().any(|name| is_metadata_label(name));
@@ -118,7 +135,7 @@ impl Partials {
         if let Some(&number) = self.numbers.get(&key) {
             return Ok(number);
         }
-        budget.take_cells(spec.cells(steps))?;
+        held.take(spec.group_cost(&key, steps))?;
         Ok(self.add(spec.open(key, steps)))
     }
 
@@ -150,7 +167,7 @@ impl Partials {
         Ok(())
     }
 
-    /// Takes over the groups of another shard. Cells and samples were paid for by the shard; those of groups that exist are given back.
+    /// Takes over the groups of another shard. Samples were counted by the shard; those of groups that exist are given back.
     pub(crate) fn merge(&mut self, spec: &FoldSpec, other: Partials, budget: &Budget) {
         self.has_histograms |= other.has_histograms;
         self.has_floats |= other.has_floats;
@@ -169,7 +186,6 @@ impl Partials {
                 group.take(spec, k, partial.values[k], compensation, count);
             }
             budget.give_back(all - new);
-            budget.give_back_cells(spec.cells(partial.values.len()));
         }
     }
 
@@ -182,16 +198,12 @@ impl Partials {
         budget: &Budget,
     ) -> Option<Vec<Row>> {
         if self.has_histograms {
-            let (cells, samples) = self.cost(spec);
-            budget.give_back_cells(cells);
-            budget.give_back(samples);
+            budget.give_back(self.samples());
             return None;
         }
         self.groups.sort_by(|a, b| a.labels.cmp(&b.labels));
         let mut out = Vec::with_capacity(self.groups.len());
         for mut group in self.groups {
-            let cells = spec.cells(group.values.len());
-            budget.give_back_cells(cells - group.values.len());
             for k in steps(&group.seen) {
                 group.values[k] = match spec.op {
                     AggregateOp::Sum => group.values[k] + group.compensations[k],
@@ -212,8 +224,6 @@ impl Partials {
                     present: group.seen,
                     histograms: None,
                 });
-            } else {
-                budget.give_back_cells(group.values.len());
             }
         }
         Some(out)
@@ -317,7 +327,8 @@ mod tests {
         for shard in 0..shards {
             let mut partials = Partials::default();
             for v in values.iter().skip(shard).step_by(shards) {
-                let group = partials.group(&spec, &Labels::empty(), 1, &budget).unwrap();
+                let held = &mut Held::default();
+                let group = partials.group(&spec, &Labels::empty(), 1, held).unwrap();
                 let present = Bits::ones(1);
                 partials
                     .fold(&spec, group, &[*v], &present, &budget)

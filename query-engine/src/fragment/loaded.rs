@@ -73,6 +73,22 @@ impl Loaded {
         work
     }
 
+    /// Number of samples.
+    pub(super) fn samples(&self) -> usize {
+        match &self.mixed {
+            Some(mixed) => mixed.timestamps.len(),
+            None => self.floats.len(),
+        }
+    }
+
+    /// Bytes of the columns, which keep their size from series to series.
+    pub(super) fn bytes(&self) -> usize {
+        let floats = &self.floats;
+        let columns = floats.timestamps.capacity() + floats.values.capacity();
+        let mixed = self.mixed.as_ref().map_or(0, MixedSamples::bytes);
+        8 * (columns + self.starts.capacity()) + mixed
+    }
+
     /// Without any sample?
     pub(super) fn is_empty(&self) -> bool {
         match &self.mixed {

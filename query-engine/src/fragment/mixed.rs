@@ -6,6 +6,7 @@ use super::series::{SeriesEvaluation, SeriesProgress, Tally, advance_past};
 use super::{FragmentKind, Pick, Reach};
 use crate::eval::annotations::Severity;
 use crate::eval::error::EvalError;
+use crate::eval::memory::{column_cost, histogram_cost};
 use crate::eval::value::{Grid, Row, Sample};
 use crate::functions::texts;
 use crate::histogram::{CounterResetHint, FloatHistogram, counts_fall, sample_size};
@@ -71,6 +72,16 @@ impl MixedSamples {
             }
         }
         out
+    }
+
+    /// Bytes of the samples.
+    pub(crate) fn bytes(&self) -> usize {
+        let histogram = |sample: &Sample| match sample {
+            Sample::Float(_) => 0,
+            Sample::Histogram(h) => histogram_cost(h),
+        };
+        let columns = self.timestamps.len() * size_of::<(TimestampMs, Sample)>();
+        columns + 8 * self.starts.len() + self.samples.iter().map(histogram).sum::<usize>()
     }
 
     fn push(&mut self, time: TimestampMs, sample: Sample) {
@@ -163,6 +174,25 @@ fn size(sample: &Sample) -> usize {
     }
 }
 
+impl SeriesProgress {
+    /// Pays for a histogram that comes to step `k`, and for the row's column of them when it is the first. One that stays from the step before
+    /// is paid for already.
+    fn pay_for_histogram(
+        &mut self,
+        k: usize,
+        histogram: &Arc<FloatHistogram>,
+    ) -> Result<(), EvalError> {
+        if self.row.histograms.is_none() {
+            self.held.take(column_cost(self.row.values.len()))?;
+        }
+        let before = k.checked_sub(1).and_then(|k| self.row.histogram(k));
+        if before.is_some_and(|before| Arc::ptr_eq(before, histogram)) {
+            return Ok(());
+        }
+        self.held.take(histogram_cost(histogram))
+    }
+}
+
 impl SeriesEvaluation<'_> {
     /// As `advance`, for a series with histograms.
     pub(crate) fn advance_mixed(
@@ -222,6 +252,9 @@ impl SeriesEvaluation<'_> {
             if let Some(sample) = made {
                 self.budget.take(size(&sample))?;
                 progress.points += size(&sample);
+                if let Sample::Histogram(histogram) = &sample {
+                    progress.pay_for_histogram(k, histogram)?;
+                }
                 progress.row.put_sample(k, sample);
             }
         }

@@ -11,6 +11,7 @@ pub(crate) mod mixed;
 pub(crate) mod series;
 mod task;
 
+use crate::eval::memory::{Held, raw_cost, rows_cost};
 use crate::eval::value::{Grid, Row};
 use crate::kernels::{Edges, KernelNotes, MixedFunction, RangeKernel};
 use crate::plan::Reference;
@@ -167,7 +168,7 @@ impl FragmentSpec {
 }
 
 /// What a shard sends back.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 pub(crate) struct FragmentOutput {
     /// Rows with at least one number.
     pub(crate) rows: Vec<Row>,
@@ -179,4 +180,39 @@ pub(crate) struct FragmentOutput {
     pub(crate) notes: KernelNotes,
     /// What the shards touched, and what they could not read.
     pub(crate) reads: ReadNotes,
+    /// How much work it was.
+    pub(crate) effort: Effort,
+    /// The memory of rows, columns and groups.
+    pub(crate) held: Held,
+}
+
+impl FragmentOutput {
+    /// Bytes of rows, columns and groups.
+    pub(crate) fn cost(&self) -> usize {
+        let columns: usize = self.columns.iter().map(raw_cost).sum();
+        rows_cost(&self.rows) + columns + self.partials.bytes()
+    }
+}
+
+/// Work of the shards on a fragment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Effort {
+    /// Series that the matchers chose.
+    pub(crate) series: u64,
+    /// Samples that were decoded.
+    pub(crate) samples: u64,
+    /// Turns of the shard that it took.
+    pub(crate) slices: u64,
+    /// Nanoseconds in those turns, where there is a clock.
+    pub(crate) busy_ns: u64,
+}
+
+impl Effort {
+    /// Adds another shard's.
+    pub(crate) fn merge(&mut self, other: Effort) {
+        self.series += other.series;
+        self.samples += other.samples;
+        self.slices += other.slices;
+        self.busy_ns += other.busy_ns;
+    }
 }

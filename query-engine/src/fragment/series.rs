@@ -5,6 +5,7 @@
 use super::{FragmentKind, Pick, Reach};
 use crate::eval::budget::{Budget, Handed};
 use crate::eval::error::EvalError;
+use crate::eval::memory::{Held, row_cost};
 use crate::eval::value::{Bits, Grid, Row};
 use crate::kernels::{
     Bounds, Filled, KernelNotes, MixedFunction, RangeKernel, WindowArgs, Windows, interpolate,
@@ -56,17 +57,20 @@ pub(crate) struct SeriesProgress {
     /// One past the last sample at or before the reference time.
     pub(super) high: usize,
     pub(super) points: usize,
+    /// The memory of the row.
+    pub(super) held: Held,
 }
 
 impl SeriesProgress {
-    /// Starts a series; the row's cells must have been taken from the budget.
-    pub(crate) fn new(labels: Labels, steps: usize) -> Self {
+    /// Starts a series; `held` has paid for a row of floats.
+    pub(crate) fn new(labels: Labels, steps: usize, held: Held) -> Self {
         SeriesProgress {
             row: Row::absent(labels, steps),
             next_step: 0,
             low: 0,
             high: 0,
             points: 0,
+            held,
         }
     }
 
@@ -82,18 +86,23 @@ impl SeriesProgress {
 
     /// Starts over with another series, keeping the memory.
     pub(crate) fn restart(&mut self, labels: Labels) {
+        let histograms = self.row.histograms.take().is_some();
         self.row.labels = labels;
         self.row.present = Bits::zeros(self.row.values.len());
-        self.row.histograms = None;
+        if histograms {
+            let floats = row_cost(&self.row.labels, self.row.values.len());
+            self.held
+                .give_back(self.held.bytes().saturating_sub(floats));
+        }
         self.next_step = 0;
         self.low = 0;
         self.high = 0;
         self.points = 0;
     }
 
-    /// The finished row and its number of points.
-    pub(crate) fn finish(self) -> (Row, usize) {
-        (self.row, self.points)
+    /// The finished row, its number of points and its memory.
+    pub(crate) fn finish(self) -> (Row, usize, Held) {
+        (self.row, self.points, self.held)
     }
 }
 
@@ -481,7 +490,7 @@ mod tests {
             budget: &budget,
         };
         let samples = columns(points);
-        let mut progress = SeriesProgress::new(Labels::empty(), grid.count);
+        let mut progress = SeriesProgress::new(Labels::empty(), grid.count, Held::default());
         let mut notes = KernelNotes::default();
         while !evaluation
             .advance(
@@ -492,7 +501,7 @@ mod tests {
             )
             .unwrap()
         {}
-        let (row, _) = progress.finish();
+        let (row, ..) = progress.finish();
         (0..grid.count).map(|k| row.get(k)).collect()
     }
 

@@ -5,6 +5,8 @@ use super::series::{SeriesEvaluation, SeriesProgress};
 use super::{FragmentKind, FragmentOutput, FragmentSpec};
 use crate::eval::budget::{Budget, Handed};
 use crate::eval::error::EvalError;
+use crate::eval::memory::{Held, raw_cost, row_cost};
+use crate::explain::Clock;
 use crate::limits::{SLICE_SAMPLES, SLICE_SERIES_SELECTED};
 use std::sync::Arc;
 use storage_engine::model::Matcher;
@@ -22,7 +24,12 @@ pub(crate) struct FragmentWork {
     pub(crate) spec: FragmentSpec,
     /// Scalar arguments of the range function.
     pub(crate) scalars: Vec<Vec<f64>>,
+    /// Their memory.
+    #[expect(dead_code, reason = "gives the memory back when the fragment is done")]
+    pub(crate) scalars_held: Held,
     pub(crate) budget: Arc<Budget>,
+    /// Tells how long the turns of the shards take, where somebody wants to know.
+    pub(crate) clock: Option<Clock>,
 }
 
 /// What travels back to the coordinator.
@@ -41,6 +48,8 @@ pub(crate) struct FragmentTask {
     /// A finished row of a folded fragment, to be used again.
     spare: Option<SeriesProgress>,
     loaded: Loaded,
+    /// The memory of `loaded`.
+    scratch: Held,
     output: FragmentOutput,
 }
 
@@ -48,6 +57,11 @@ impl FragmentTask {
     /// A task and where its answer will come; a task that is dropped unanswered closes the channel.
     pub(crate) fn new(work: Arc<FragmentWork>) -> (Self, oneshot::Receiver<FragmentReply>) {
         let (reply, receiver) = oneshot::channel();
+        let scratch = Held::of(&work.budget);
+        let output = FragmentOutput {
+            held: Held::of(&work.budget),
+            ..FragmentOutput::default()
+        };
         let task = FragmentTask {
             work,
             reply: Some(reply),
@@ -57,7 +71,8 @@ impl FragmentTask {
             current: None,
             spare: None,
             loaded: Loaded::default(),
-            output: FragmentOutput::default(),
+            scratch,
+            output,
         };
         (task, receiver)
     }
@@ -87,6 +102,7 @@ impl FragmentTask {
             return;
         }
         let selection = selecting.finish();
+        self.output.effort.series += selection.len() as u64;
         for text in selection.damage() {
             self.output.reads.note_damage(text.clone());
         }
@@ -125,6 +141,8 @@ impl FragmentTask {
                     let loaded = &mut self.loaded;
                     let read = loaded.read(shard, (selection, id), spec, range, reads);
                     left = left.saturating_sub(read);
+                    self.output.effort.samples += loaded.samples() as u64;
+                    self.scratch.settle(loaded.bytes())?;
                     if loaded.is_empty() {
                         continue;
                     }
@@ -136,6 +154,7 @@ impl FragmentTask {
                     if let FragmentKind::Raw { .. } = spec.kind {
                         let series = loaded.take(labels, spec);
                         budget.take(series.samples())?;
+                        self.output.held.take(raw_cost(&series))?;
                         let handed = Handed::new(series.samples());
                         budget.visit(handed);
                         budget.visit_step(spec.grid, 0, handed);
@@ -148,8 +167,9 @@ impl FragmentTask {
                             spare
                         }
                         None => {
-                            budget.take_cells(spec.grid.count)?;
-                            SeriesProgress::new(labels, spec.grid.count)
+                            let mut held = Held::of(&work.budget);
+                            held.take(row_cost(&labels, spec.grid.count))?;
+                            SeriesProgress::new(labels, spec.grid.count, held)
                         }
                     }
                 }
@@ -169,7 +189,9 @@ impl FragmentTask {
                 continue;
             }
             let Some(fold) = &spec.fold else {
-                self.output.rows.push(progress.finish().0);
+                let (row, _, held) = progress.finish();
+                self.output.held.absorb(held);
+                self.output.rows.push(row);
                 continue;
             };
             let (row, partials) = (progress.row(), &mut self.output.partials);
@@ -181,7 +203,8 @@ impl FragmentTask {
                 return Ok(true);
             }
             partials.has_floats = partials.has_floats || row.has_floats();
-            let group = partials.group(fold, &row.labels, spec.grid.count, budget)?;
+            let held = &mut self.output.held;
+            let group = partials.group(fold, &row.labels, spec.grid.count, held)?;
             partials.fold(fold, group, &row.values, &row.present, budget)?;
             budget.give_back(progress.points());
             left = left.saturating_sub(progress.points());
@@ -196,12 +219,16 @@ impl ShardTask for FragmentTask {
         if self.nobody_waits() {
             return TaskState::Done;
         }
-        match self.run(shard) {
+        let began = self.work.clock.map(|clock| clock());
+        let done = self.run(shard);
+        self.output.effort.slices += 1;
+        if let (Some(clock), Some(began)) = (self.work.clock, began) {
+            self.output.effort.busy_ns += clock().saturating_sub(began);
+        }
+        match done {
             Ok(false) => TaskState::More,
             Ok(true) => {
-                if self.spare.take().is_some() {
-                    self.work.budget.give_back_cells(self.work.spec.grid.count);
-                }
+                self.spare = None;
                 let output = std::mem::take(&mut self.output);
                 self.answer(Ok(output))
             }

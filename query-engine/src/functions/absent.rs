@@ -1,6 +1,7 @@
 //! `absent`: a 1 where nothing is, with the labels that the selector promised.
 
 use super::CallContext;
+use crate::eval::error::EvalError;
 use crate::eval::value::Row;
 use crate::parse::ast::{Call, Expr};
 use storage_engine::model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp};
@@ -31,17 +32,21 @@ pub fn absent_labels(expr: &Expr) -> Labels {
     labels.build()
 }
 
-pub(super) fn absent(call: &Call, rows: Vec<Row>, ctx: &CallContext<'_>) -> Vec<Row> {
+pub(super) fn absent(
+    call: &Call,
+    rows: Vec<Row>,
+    ctx: &mut CallContext<'_>,
+) -> Result<Vec<Row>, EvalError> {
     let labels = call.args.first().map(absent_labels).unwrap_or_default();
     let mut out = Row::absent(labels, ctx.grid.count);
     for k in 0..ctx.grid.count {
+        ctx.work.tick(1 + rows.len())?;
         if !rows.iter().any(|row| row.present.get(k)) {
             out.put(k, 1.0);
         }
     }
-    if out.present.any() {
-        vec![out]
-    } else {
-        Vec::new()
-    }
+    Ok(match out.present.any() {
+        true => vec![out],
+        false => Vec::new(),
+    })
 }

@@ -4,8 +4,10 @@
 
 use super::Arguments;
 use crate::eval::error::EvalError;
+use crate::eval::memory::Work;
 use crate::eval::value::Row;
 use crate::go_math;
+use crate::limits::CHECK_WORK;
 use std::f64::consts::{LN_2, LN_10, PI};
 
 /// The plain function of that name.
@@ -56,21 +58,33 @@ fn acosh(x: f64) -> f64 {
 }
 
 /// Maps all samples of all rows; labels stay.
-pub(super) fn map(mut rows: Vec<Row>, f: impl Fn(f64) -> f64) -> Vec<Row> {
+pub(super) fn map(
+    mut rows: Vec<Row>,
+    f: impl Fn(f64) -> f64,
+    work: &mut Work,
+) -> Result<Vec<Row>, EvalError> {
     for row in &mut rows {
-        for v in &mut row.values {
-            *v = f(*v);
+        for values in row.values.chunks_mut(CHECK_WORK) {
+            work.tick(values.len())?;
+            for v in values {
+                *v = f(*v);
+            }
         }
     }
-    rows
+    Ok(rows)
 }
 
 /// `round`, `clamp`, `clamp_min`, `clamp_max`: a vector and scalars that may differ from step to step.
-pub(super) fn with_scalars(name: &str, args: &mut Arguments) -> Result<Vec<Row>, EvalError> {
+pub(super) fn with_scalars(
+    name: &str,
+    args: &mut Arguments,
+    work: &mut Work,
+) -> Result<Vec<Row>, EvalError> {
     let mut rows = args.vector()?;
     if name == "round" {
         let nearest = args.optional_scalar()?;
         for row in &mut rows {
+            work.tick(row.values.len())?;
             for (k, v) in row.values.iter_mut().enumerate() {
                 let to = nearest.as_ref().map_or(1.0, |n| at(n, k));
                 // Multiplying by the inverse loses less than dividing (Prometheus's choice; the bits depend on it).
@@ -92,6 +106,7 @@ pub(super) fn with_scalars(name: &str, args: &mut Arguments) -> Result<Vec<Row>,
         false => at(steps, k),
     };
     for row in &mut rows {
+        work.tick(row.values.len())?;
         for k in 0..row.values.len() {
             let low = bound(&lower, k, f64::NEG_INFINITY);
             let high = bound(&upper, k, f64::INFINITY);

@@ -7,6 +7,7 @@
 use super::{Arguments, CallContext, almost_equal, drop_names, elementwise::at, texts};
 use crate::eval::annotations::Severity;
 use crate::eval::error::EvalError;
+use crate::eval::memory::{Work, labels_cost, rows_cost};
 use crate::eval::value::Row;
 use crate::histogram::{self as native, FloatHistogram, NanObservations};
 use crate::parse::ast::{Call, Span};
@@ -89,25 +90,18 @@ pub(super) fn quantile(
     let q = args.scalar()?;
     let input = args.vector()?;
     warn_of_quantiles(&q, args.span(0), ctx);
-    let groups = group(input, args.span(1), ctx);
+    let groups = group(input, args.span(1), ctx)?;
     let mut repairs = Repairs::default();
     let mut notes = Texts::default();
+    let named = ctx.delayed_name_removal;
     let out = of_groups(&groups, ctx, &mut notes, |k, t, group, found, notes| {
         let q = at(&q, k);
-        quantile_of(
-            q,
-            t,
-            group,
-            found,
-            &mut repairs,
-            notes,
-            ctx.delayed_name_removal,
-        )
-    });
+        quantile_of(q, t, group, found, &mut repairs, notes, named)
+    })?;
     repairs.tell(args.span(1), ctx);
     notes.tell(args.span(1), ctx);
     debug_assert_eq!(call.args.len(), 2);
-    drop_names(out, ctx.delayed_name_removal)
+    drop_names(out, ctx)
 }
 
 /// `histogram_quantiles(v, "label", q, ...)`: several quantiles at once, told apart by a label.
@@ -118,48 +112,50 @@ pub(super) fn quantiles(
 ) -> Result<Vec<Row>, EvalError> {
     let input = args.vector()?;
     let label = String::from_utf8_lossy(&args.text()?).into_owned();
-    let groups = group(input, args.span(0), ctx);
+    let groups = group(input, args.span(0), ctx)?;
     let mut repairs = Repairs::default();
     let mut notes = Texts::default();
     let mut out = Vec::new();
     for index in 2..call.args.len() {
         let q = args.scalar()?;
         warn_of_quantiles(&q, args.span(index), ctx);
+        let named = ctx.delayed_name_removal;
         let results = of_groups(&groups, ctx, &mut notes, |k, t, group, found, notes| {
             let q = at(&q, k);
-            quantile_of(
-                q,
-                t,
-                group,
-                found,
-                &mut repairs,
-                notes,
-                ctx.delayed_name_removal,
-            )
-        });
+            quantile_of(q, t, group, found, &mut repairs, notes, named)
+        })?;
         for row in results {
-            by_quantile(&row, &q, &label, &mut out);
+            by_quantile(&row, &q, &label, &mut out, ctx.work)?;
         }
     }
     repairs.tell(args.span(0), ctx);
     notes.tell(args.span(0), ctx);
-    drop_names(out, ctx.delayed_name_removal)
+    drop_names(out, ctx)
 }
 
 /// One row for each value that the quantile parameter takes over the steps.
-fn by_quantile(row: &Row, q: &[f64], label: &str, out: &mut Vec<Row>) {
+fn by_quantile(
+    row: &Row,
+    q: &[f64],
+    label: &str,
+    out: &mut Vec<Row>,
+    work: &mut Work,
+) -> Result<(), EvalError> {
     let mut parts: Vec<(u64, Row)> = Vec::new();
     for (k, &value) in row.values.iter().enumerate() {
         if !row.present.get(k) {
             continue;
         }
+        work.tick(1 + parts.len())?;
         let bits = at(q, k).to_bits();
         let index = match parts.iter().position(|(b, _)| *b == bits) {
             Some(index) => index,
             None => {
                 let mut labels = LabelsBuilder::new(&row.labels);
                 labels.set(label, &texts::open_metrics_float(at(q, k)));
-                let mut part = Row::absent(labels.build(), row.values.len());
+                let labels = labels.build();
+                work.row(&labels, row.values.len())?;
+                let mut part = Row::absent(labels, row.values.len());
                 part.drop_name = row.drop_name;
                 parts.push((bits, part));
                 parts.len() - 1
@@ -170,6 +166,7 @@ fn by_quantile(row: &Row, q: &[f64], label: &str, out: &mut Vec<Row>) {
         }
     }
     out.extend(parts.into_iter().map(|(_, row)| row));
+    Ok(())
 }
 
 pub(super) fn fraction(
@@ -180,7 +177,7 @@ pub(super) fn fraction(
     let lower = args.scalar()?;
     let upper = args.scalar()?;
     let input = args.vector()?;
-    let groups = group(input, args.span(2), ctx);
+    let groups = group(input, args.span(2), ctx)?;
     let mut notes = Texts::default();
     let out = of_groups(&groups, ctx, &mut notes, |k, _, group, found, notes| {
         let (lower, upper) = (at(&lower, k), at(&upper, k));
@@ -195,10 +192,10 @@ pub(super) fn fraction(
                 value
             }
         }
-    });
+    })?;
     notes.tell(args.span(2), ctx);
     debug_assert_eq!(call.args.len(), 3);
-    drop_names(out, ctx.delayed_name_removal)
+    drop_names(out, ctx)
 }
 
 /// The quantile of a group at one step.
@@ -241,7 +238,8 @@ fn warn_of_quantiles(q: &[f64], span: Span, ctx: &mut CallContext<'_>) {
 }
 
 /// Sorts bucket rows into histograms; a row whose `le` is no number is left out with a warning.
-fn group(input: Vec<Row>, span: Span, ctx: &mut CallContext<'_>) -> Vec<Group> {
+fn group(input: Vec<Row>, span: Span, ctx: &mut CallContext<'_>) -> Result<Vec<Group>, EvalError> {
+    ctx.work.take(2 * size_of::<(f64, Row)>() * input.len())?;
     let mut groups: Vec<Group> = Vec::new();
     let mut known: HashMap<Labels, usize> = HashMap::new();
     let mut number = |groups: &mut Vec<Group>, labels: Labels, drop_name: bool| {
@@ -257,7 +255,10 @@ fn group(input: Vec<Row>, span: Span, ctx: &mut CallContext<'_>) -> Vec<Group> {
         index
     };
     for mut row in input {
+        ctx.work.tick(32 + row.values.len() / 8)?;
+        ctx.work.take(labels_cost(&row.labels))?;
         if row.has_histograms() {
+            ctx.work.take(rows_cost(std::slice::from_ref(&row)))?;
             let index = number(&mut groups, row.labels.clone(), row.drop_name);
             if let Some(group) = groups.get_mut(index) {
                 group.natives.push(row.clone());
@@ -286,22 +287,25 @@ fn group(input: Vec<Row>, span: Span, ctx: &mut CallContext<'_>) -> Vec<Group> {
             .buckets
             .sort_by(|a, b| a.0.partial_cmp(&b.0).unwrap_or(Ordering::Equal));
     }
-    groups
+    Ok(groups)
 }
 
 /// One row per histogram: `f` of its buckets at each step where it has any.
 fn of_groups(
     groups: &[Group],
-    ctx: &CallContext<'_>,
+    ctx: &mut CallContext<'_>,
     notes: &mut Texts,
     mut f: impl FnMut(usize, TimestampMs, &Group, Found<'_>, &mut Texts) -> f64,
-) -> Vec<Row> {
+) -> Result<Vec<Row>, EvalError> {
     let mut buckets = Vec::new();
     let mut out = Vec::with_capacity(groups.len());
     for group in groups {
+        ctx.work.row(&group.labels, ctx.grid.count)?;
         let mut row = Row::absent(group.labels.clone(), ctx.grid.count);
         row.drop_name = group.drop_name;
         for k in 0..ctx.grid.count {
+            ctx.work
+                .tick(2 * group.buckets.len() + group.natives.len() + 1)?;
             group.at(k, &mut buckets);
             let native = group.natives.iter().find_map(|r| r.histogram(k));
             let found = match (native, buckets.is_empty()) {
@@ -318,7 +322,7 @@ fn of_groups(
         }
         out.push(row);
     }
-    out
+    Ok(out)
 }
 
 /// How counts of one histogram had to be raised: the bounds between which, and by how much at most.

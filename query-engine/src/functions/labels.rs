@@ -5,34 +5,38 @@
 
 use super::Arguments;
 use crate::eval::error::EvalError;
+use crate::eval::memory::{Work, labels_cost};
 use crate::eval::rows::join_same_labels;
 use crate::eval::value::Row;
-use storage_engine::model::{LabelsBuilder, METRIC_NAME, translate_re2};
+use crate::limits::LABEL_REGEX_BYTES_MAX;
+use storage_engine::model::{LabelsBuilder, METRIC_NAME, translate_re2_within};
 
-pub(super) fn label_replace(args: &mut Arguments) -> Result<Vec<Row>, EvalError> {
+pub(super) fn label_replace(args: &mut Arguments, work: &mut Work) -> Result<Vec<Row>, EvalError> {
     let mut out = args.vector()?;
     let target = label_name(args.text()?, "destination", "label_replace")?;
     let template = lossy(&args.text()?);
     let source = lossy(&args.text()?);
     let pattern = lossy(&args.text()?);
-    let regex = translate_re2(&pattern).map_err(|_| {
+    let regex = translate_re2_within(&pattern, LABEL_REGEX_BYTES_MAX).map_err(|_| {
         EvalError::execution(format!(
             "invalid regular expression in label_replace(): {pattern}"
         ))
     })?;
     for row in &mut out {
         let value = row.labels.value(&source);
+        work.tick(64 + value.len())?;
         let Some(captures) = regex.captures(value) else {
             continue;
         };
         let mut text = String::new();
-        expand(&template, &captures, &mut text);
+        expand(&template, &captures, &mut text, work)?;
         set_label(row, &target, &text);
+        work.take(labels_cost(&row.labels))?;
     }
-    join_same_labels(out)
+    join_same_labels(out, work)
 }
 
-pub(super) fn label_join(args: &mut Arguments) -> Result<Vec<Row>, EvalError> {
+pub(super) fn label_join(args: &mut Arguments, work: &mut Work) -> Result<Vec<Row>, EvalError> {
     let mut out = args.vector()?;
     let target = args.text()?;
     let separator = lossy(&args.text()?);
@@ -43,11 +47,19 @@ pub(super) fn label_join(args: &mut Arguments) -> Result<Vec<Row>, EvalError> {
     let target = label_name(target, "destination", "label_join")?;
     for row in &mut out {
         let values: Vec<&str> = sources.iter().map(|s| row.labels.value(s)).collect();
+        let separators = separator.len() * values.len().saturating_sub(1);
+        let length = separators + values.iter().map(|v| v.len()).sum::<usize>();
+        work.tick(64 + values.len() + length / 8)?;
+        work.take(TEXT_COPIES * length)?;
         let text = values.join(&separator);
         set_label(row, &target, &text);
+        work.take(labels_cost(&row.labels))?;
     }
-    join_same_labels(out)
+    join_same_labels(out, work)
 }
+
+/// How often a new label's text is in memory while a label set is built: the text, the builder's, the sorted set.
+const TEXT_COPIES: usize = 3;
 
 fn set_label(row: &mut Row, name: &str, value: &str) {
     let mut labels = LabelsBuilder::new(&row.labels);
@@ -76,9 +88,18 @@ fn invalid_label(role: &str, function: &str, name: &str) -> EvalError {
 }
 
 /// Appends `template` with `$1`, `${1}`, `$name` and `${name}` replaced; `$$` is a dollar, a malformed reference is itself.
-fn expand(template: &str, captures: &regex::Captures<'_>, out: &mut String) {
+fn expand(
+    template: &str,
+    captures: &regex::Captures<'_>,
+    out: &mut String,
+    work: &mut Work,
+) -> Result<(), EvalError> {
     let mut rest = template;
+    let mut paid = 0;
     while let Some((before, after)) = rest.split_once('$') {
+        work.tick(8)?;
+        work.take(TEXT_COPIES * (out.len() - paid))?;
+        paid = out.len();
         out.push_str(before);
         if let Some(after) = after.strip_prefix('$') {
             out.push('$');
@@ -98,6 +119,7 @@ fn expand(template: &str, captures: &regex::Captures<'_>, out: &mut String) {
         out.push_str(group.map_or("", |m| m.as_str()));
     }
     out.push_str(rest);
+    work.take(TEXT_COPIES * (out.len() - paid))
 }
 
 /// The name at the start of `text` (behind a `$`) and what follows it.

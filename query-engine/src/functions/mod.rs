@@ -23,6 +23,7 @@ pub use order::natural_cmp;
 
 use crate::eval::annotations::Annotations;
 use crate::eval::error::EvalError;
+use crate::eval::memory::{Work, column_cost};
 use crate::eval::rows;
 use crate::eval::value::{Grid, Row, Value};
 use crate::parse::ast::{Call, Span};
@@ -50,6 +51,8 @@ pub struct CallContext<'a> {
     pub delayed_name_removal: bool,
     /// Where warnings and infos go.
     pub annotations: &'a mut Annotations,
+    /// The memory and time it uses.
+    pub work: &'a mut Work,
 }
 
 impl CallContext<'_> {
@@ -79,14 +82,15 @@ fn takes_histograms(name: &str) -> bool {
 }
 
 /// What every function that changes the meaning of numbers does to the names of its results.
-fn drop_names(mut all: Vec<Row>, delayed: bool) -> Result<Vec<Row>, EvalError> {
+fn drop_names(mut all: Vec<Row>, ctx: &mut CallContext<'_>) -> Result<Vec<Row>, EvalError> {
     for row in &mut all {
-        rows::drop_name(row, delayed);
+        ctx.work.tick(8)?;
+        rows::drop_name(row, ctx.delayed_name_removal);
     }
-    if delayed {
+    if ctx.delayed_name_removal {
         Ok(all)
     } else {
-        rows::join_same_labels(all)
+        rows::join_same_labels(all, ctx.work)
     }
 }
 
@@ -94,6 +98,8 @@ fn drop_names(mut all: Vec<Row>, delayed: bool) -> Result<Vec<Row>, EvalError> {
 pub fn call(call: &Call, args: Vec<Value>, ctx: &mut CallContext<'_>) -> Result<Value, EvalError> {
     let name = call.func.name;
     let mut args = args;
+    // What most functions allocate: a column for the answer.
+    ctx.work.take(column_cost(ctx.grid.count))?;
     if !takes_histograms(name) {
         for arg in &mut args {
             if let Value::Vector(all) = arg {
@@ -103,30 +109,32 @@ pub fn call(call: &Call, args: Vec<Value>, ctx: &mut CallContext<'_>) -> Result<
     }
     let mut args = Arguments::new(call, args);
     if let Some(f) = elementwise::function(name) {
-        let rows = elementwise::map(args.vector()?, f);
-        return drop_names(rows, ctx.delayed_name_removal).map(Value::Vector);
+        let rows = elementwise::map(args.vector()?, f, ctx.work)?;
+        return drop_names(rows, ctx).map(Value::Vector);
     }
     if let Some(part) = times::part(name) {
         let rows = match args.next() {
             None => return Ok(times::of_steps(ctx, part)),
-            Some(value) => elementwise::map(args.as_vector(value)?, |v| part.of_value(v)),
+            Some(value) => {
+                elementwise::map(args.as_vector(value)?, |v| part.of_value(v), ctx.work)?
+            }
         };
-        return drop_names(rows, ctx.delayed_name_removal).map(Value::Vector);
+        return drop_names(rows, ctx).map(Value::Vector);
     }
     match name {
         "round" | "clamp" | "clamp_min" | "clamp_max" => {
-            let rows = elementwise::with_scalars(name, &mut args)?;
-            drop_names(rows, ctx.delayed_name_removal).map(Value::Vector)
+            let rows = elementwise::with_scalars(name, &mut args, ctx.work)?;
+            drop_names(rows, ctx).map(Value::Vector)
         }
         // What an expression yields has no start timestamps.
         "start_timestamp" => Ok(Value::Vector(Vec::new())),
         "timestamp" => {
             let rows = times::timestamps(args.vector()?, ctx.grid);
-            drop_names(rows, ctx.delayed_name_removal).map(Value::Vector)
+            drop_names(rows, ctx).map(Value::Vector)
         }
-        "absent" => Ok(Value::Vector(absent::absent(call, args.vector()?, ctx))),
-        "label_replace" => labels::label_replace(&mut args).map(Value::Vector),
-        "label_join" => labels::label_join(&mut args).map(Value::Vector),
+        "absent" => absent::absent(call, args.vector()?, ctx).map(Value::Vector),
+        "label_replace" => labels::label_replace(&mut args, ctx.work).map(Value::Vector),
+        "label_join" => labels::label_join(&mut args, ctx.work).map(Value::Vector),
         "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc" => {
             order::sort(call, &mut args, ctx).map(Value::Vector)
         }
@@ -135,8 +143,8 @@ pub fn call(call: &Call, args: Vec<Value>, ctx: &mut CallContext<'_>) -> Result<
         "histogram_fraction" => histogram::fraction(call, &mut args, ctx).map(Value::Vector),
         "histogram_avg" | "histogram_count" | "histogram_sum" | "histogram_stddev"
         | "histogram_stdvar" => {
-            let rows = native::of_histograms(name, args.vector()?);
-            drop_names(rows, ctx.delayed_name_removal).map(Value::Vector)
+            let rows = native::of_histograms(name, args.vector()?, ctx.work)?;
+            drop_names(rows, ctx).map(Value::Vector)
         }
         _ => scalars::call(name, &mut args, ctx),
     }

@@ -6,6 +6,7 @@
 use super::{Arguments, CallContext, texts};
 use crate::eval::annotations::Severity;
 use crate::eval::error::EvalError;
+use crate::eval::ordering::sort_by;
 use crate::eval::value::Row;
 use crate::parse::ast::Call;
 use std::cmp::Ordering;
@@ -25,7 +26,7 @@ pub(super) fn sort(
     match name {
         "sort" | "sort_desc" => {
             rows.retain(|row| row.present.any());
-            rows.sort_by(|a, b| by_value(a, b, name == "sort_desc"));
+            rows = sort_by(rows, ctx.work, |a, b| by_value(a, b, name == "sort_desc"))?;
         }
         _ => {
             let labels: Vec<String> = args
@@ -33,14 +34,14 @@ pub(super) fn sort(
                 .iter()
                 .map(|l| String::from_utf8_lossy(l).into_owned())
                 .collect();
-            rows.sort_by(|a, b| {
+            rows = sort_by(rows, ctx.work, |a, b| {
                 let order = by_labels(a, b, &labels);
                 if name == "sort_by_label_desc" {
                     order.reverse()
                 } else {
                     order
                 }
-            });
+            })?;
         }
     }
     Ok(rows)

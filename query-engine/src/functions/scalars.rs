@@ -8,7 +8,7 @@ use storage_engine::model::Labels;
 pub(super) fn call(
     name: &str,
     args: &mut Arguments,
-    ctx: &CallContext<'_>,
+    ctx: &mut CallContext<'_>,
 ) -> Result<Value, EvalError> {
     let query = ctx.query;
     let range = query.end.saturating_sub(query.start);
@@ -21,7 +21,7 @@ pub(super) fn call(
         "range" => ctx.each_step(|_| range as f64 / 1000.0),
         "min_of" => pairwise(args, elementwise::go_min)?,
         "max_of" => pairwise(args, elementwise::go_max)?,
-        "scalar" => scalar(&args.vector()?, ctx.grid.count),
+        "scalar" => scalar(&args.vector()?, ctx)?,
         "vector" => {
             let row = times::everywhere(Labels::empty(), args.scalar()?);
             return Ok(Value::Vector(vec![row]));
@@ -41,13 +41,14 @@ fn pairwise(args: &mut Arguments, f: impl Fn(f64, f64) -> f64) -> Result<Vec<f64
 }
 
 /// The only sample of each step; NaN where there is none or more than one.
-fn scalar(rows: &[Row], count: usize) -> Vec<f64> {
+fn scalar(rows: &[Row], ctx: &mut CallContext<'_>) -> Result<Vec<f64>, EvalError> {
     let only = |k: usize| {
+        ctx.work.tick(1 + rows.len())?;
         let mut found = rows.iter().filter_map(|row| row.get(k));
-        match (found.next(), found.next()) {
+        Ok(match (found.next(), found.next()) {
             (Some(v), None) => v,
             _ => f64::NAN,
-        }
+        })
     };
-    (0..count).map(only).collect()
+    (0..ctx.grid.count).map(only).collect()
 }

@@ -71,6 +71,7 @@ impl Run {
             },
             delayed_name_removal: self.delayed,
             annotations: &mut self.annotations,
+            work: &mut Work::default(),
         };
         call(&node, args, &mut ctx)
     }

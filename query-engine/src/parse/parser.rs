@@ -14,6 +14,7 @@ use super::lexer::{Kind, Lexer, Token};
 use super::number::parse_number;
 use super::quote::unquote;
 use crate::eval::text::go_quote;
+use crate::limits::QUERY_REGEX_BYTES_MAX;
 use storage_engine::model::{METRIC_NAME, MatchOp, Matcher, parse_duration_ms};
 
 /// Which parts of the language are switched on, and the bounds of a query.
@@ -33,6 +34,8 @@ pub struct ParserOptions {
     pub nesting_max: usize,
     /// Deepest tree, chains like `1 + 1 + 1` included: everything that walks the tree recurses this deep at most.
     pub tree_depth_max: usize,
+    /// Bytes that the regular expressions of a query may take when they are compiled, all together.
+    pub regex_bytes_max: usize,
 }
 
 impl Default for ParserOptions {
@@ -46,6 +49,7 @@ impl Default for ParserOptions {
             query_bytes_max: 1 << 20,
             nesting_max: 128,
             tree_depth_max: 512,
+            regex_bytes_max: QUERY_REGEX_BYTES_MAX,
         }
     }
 }
@@ -139,6 +143,8 @@ struct Parser<'a> {
     last_end: usize,
     nesting: usize,
     contexts: Vec<Context>,
+    /// Bytes that the regular expressions so far take.
+    regex_bytes: usize,
 }
 
 fn span(start: usize, end: usize) -> Span {
@@ -271,6 +277,7 @@ impl<'a> Parser<'a> {
             last_end: 0,
             nesting: 0,
             contexts: Vec::new(),
+            regex_bytes: 0,
         })
     }
 
@@ -362,9 +369,11 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn grown(&self, expr: Expr, height_below: usize) -> Result<Tall, ParseError> {
+    fn grown(&self, mut expr: Expr, height_below: usize) -> Result<Tall, ParseError> {
         let height = height_below + 1;
         if height > self.options.tree_depth_max {
+            // Prometheus has no such bound: what it would say first of the part that is here is worth more.
+            check(&mut expr, self.input)?;
             let text = format!(
                 "expression is a tree of more than {} levels",
                 self.options.tree_depth_max
@@ -778,8 +787,10 @@ impl<'a> Parser<'a> {
                     }
                     self.take()?;
                     let value = String::from_utf8_lossy(&self.string(value)?).into_owned();
-                    let matcher = Matcher::new(op, name, value)
+                    let left = self.options.regex_bytes_max - self.regex_bytes;
+                    let matcher = Matcher::new_within(op, name, value, left)
                         .map_err(|e| self.error(label.start, e.to_string()))?;
+                    self.regex_bytes += matcher.compiled_bytes().min(left);
                     matchers.push(matcher);
                 }
                 // A quoted text alone is the metric name.

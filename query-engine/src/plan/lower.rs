@@ -484,6 +484,8 @@ impl<'a> Lowering<'a, '_> {
                     && matches!(name, "rate" | "increase" | "irate" | "resets");
                 let op = Op::Fragment {
                     spec,
+                    selector,
+                    function: Some(name),
                     notes,
                     folded: None,
                 };
@@ -492,6 +494,7 @@ impl<'a> Lowering<'a, '_> {
             RangeSource::Subquery(inner, window) => {
                 inputs.insert(0, inner);
                 let op = Op::Windows {
+                    function: name,
                     kernel,
                     mixed,
                     window,
@@ -542,6 +545,8 @@ impl<'a> Lowering<'a, '_> {
         let fixed = spec.reference.at.is_some();
         let op = Op::Fragment {
             spec,
+            selector,
+            function: None,
             notes: selector.span,
             folded: None,
         };

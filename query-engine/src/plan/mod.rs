@@ -3,9 +3,11 @@
 //! Promise: all durations, offsets and `@` times are numbers; parts that do not depend on the step are evaluated once; an input always has a
 //! smaller index than its user, so neither evaluation nor drop recurses. Not here: data, clocks.
 
+pub(crate) mod describe;
 mod duration;
 mod grid;
 mod lower;
+mod share;
 
 pub(crate) use duration::DurationError;
 
@@ -15,8 +17,9 @@ use crate::fragment::FragmentSpec;
 use crate::kernels::{Edges, MixedFunction, RangeKernel};
 use crate::parse::ast::{
     AggregateExpr, BinaryOp, Call, Expr, Span, SubqueryExpr, ValueType, VectorMatching,
+    VectorSelector,
 };
-use storage_engine::model::{Labels, TimestampMs};
+use storage_engine::model::{Labels, Matcher, TimestampMs};
 
 /// Why a tree cannot be planned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +84,9 @@ pub(crate) enum Op<'a> {
     /// Work of the shards; inputs are the scalar arguments of the range function.
     Fragment {
         spec: FragmentSpec,
+        /// As written, and the range function over it, if there is one.
+        selector: &'a VectorSelector,
+        function: Option<&'static str>,
         /// Where notes of the kernel point.
         notes: Span,
         /// The aggregation that the shards fold the rows into, if they do.
@@ -88,6 +94,7 @@ pub(crate) enum Op<'a> {
     },
     /// A range function over a subquery: inputs are the inner vector and the scalar arguments.
     Windows {
+        function: &'static str,
         kernel: RangeKernel,
         mixed: MixedFunction,
         window: SubqueryWindow,
@@ -164,13 +171,27 @@ pub(crate) struct Node<'a> {
 #[derive(Debug)]
 pub(crate) struct Program<'a> {
     pub(crate) nodes: Vec<Node<'a>>,
+    /// For each node the first one that computes the same: itself, mostly.
+    pub(crate) same: Vec<usize>,
+}
+
+impl Program<'_> {
+    /// About how many bytes the regular expressions of the selectors take.
+    pub(crate) fn regex_bytes(&self) -> usize {
+        let matchers = self.nodes.iter().flat_map(|node| match &node.op {
+            Op::Fragment { spec, .. } => spec.matchers.as_slice(),
+            _ => &[],
+        });
+        matchers.map(Matcher::compiled_bytes).sum()
+    }
 }
 
 /// Plans `expr`.
 pub(crate) fn plan<'a>(expr: &'a Expr, context: &PlanContext) -> Result<Program<'a>, PlanError> {
     let mut nodes = lower::lower(expr, context)?;
     grid::assign(&mut nodes, context);
-    Ok(Program { nodes })
+    let same = share::first_of_equals(&nodes);
+    Ok(Program { nodes, same })
 }
 
 /// Matchers of a subquery are nobody's: its `absent_over_time` has no labels.

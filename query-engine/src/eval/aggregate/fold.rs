@@ -1,13 +1,21 @@
 //! Aggregations with one number per group: sum, avg, count, min, max, group, stddev, stdvar, quantile.
 
 use super::Groups;
+use crate::eval::error::EvalError;
+use crate::eval::memory::Work;
 use crate::eval::rows::steps;
 use crate::eval::value::{Bits, Row};
 use crate::kernels::{CompensatedSum, RunningMean, quantile};
 use crate::parse::ast::AggregateOp;
 
 /// Evaluates all but quantile.
-pub(super) fn run(op: AggregateOp, rows: &[Row], groups: &Groups, count: usize) -> Vec<Row> {
+pub(super) fn run(
+    op: AggregateOp,
+    rows: &[Row],
+    groups: &Groups,
+    count: usize,
+    work: &mut Work,
+) -> Result<Vec<Row>, EvalError> {
     let fold = Fold {
         rows,
         groups,
@@ -21,9 +29,10 @@ pub(super) fn run(op: AggregateOp, rows: &[Row], groups: &Groups, count: usize) 
             },
             CompensatedSum::add,
             |s| s.sum + s.compensation,
+            work,
         ),
-        AggregateOp::Avg => fold.with(RunningMean::new, RunningMean::add, |m| m.value()),
-        AggregateOp::Count => fold.with(|_| 1.0, |n, _| *n += 1.0, |n| n),
+        AggregateOp::Avg => fold.with(RunningMean::new, RunningMean::add, |m| m.value(), work),
+        AggregateOp::Count => fold.with(|_| 1.0, |n, _| *n += 1.0, |n| n, work),
         // Any number takes the place of a NaN.
         AggregateOp::Min => fold.with(
             |v| v,
@@ -33,6 +42,7 @@ pub(super) fn run(op: AggregateOp, rows: &[Row], groups: &Groups, count: usize) 
                 }
             },
             |v| v,
+            work,
         ),
         AggregateOp::Max => fold.with(
             |v| v,
@@ -42,15 +52,22 @@ pub(super) fn run(op: AggregateOp, rows: &[Row], groups: &Groups, count: usize) 
                 }
             },
             |v| v,
+            work,
         ),
-        AggregateOp::Stddev => fold.with(Spread::new, Spread::add, |s| s.variance().sqrt()),
-        AggregateOp::Stdvar => fold.with(Spread::new, Spread::add, |s| s.variance()),
-        _ => fold.with(|_| 1.0, |_, _| {}, |v| v),
+        AggregateOp::Stddev => fold.with(Spread::new, Spread::add, |s| s.variance().sqrt(), work),
+        AggregateOp::Stdvar => fold.with(Spread::new, Spread::add, |s| s.variance(), work),
+        _ => fold.with(|_| 1.0, |_, _| {}, |v| v, work),
     }
 }
 
 /// Evaluates `quantile`.
-pub(super) fn quantiles(rows: &[Row], groups: &Groups, q: &[f64], count: usize) -> Vec<Row> {
+pub(super) fn quantiles(
+    rows: &[Row],
+    groups: &Groups,
+    q: &[f64],
+    count: usize,
+    work: &mut Work,
+) -> Result<Vec<Row>, EvalError> {
     let fold = Fold {
         rows,
         groups,
@@ -58,9 +75,12 @@ pub(super) fn quantiles(rows: &[Row], groups: &Groups, q: &[f64], count: usize) 
     };
     let mut values = Vec::new();
     let mut out = Vec::with_capacity(groups.labels.len());
+    work.take(size_of::<f64>() * rows.len())?;
     for (group, members) in groups.members.iter().enumerate() {
-        let mut row = fold.open(group, members);
+        let mut row = fold.open(group, members, work)?;
         for k in steps(&row.present.clone()) {
+            // Sorting costs more than looking.
+            work.tick(8 * members.len())?;
             values.clear();
             values.extend(members.iter().filter_map(|&i| rows[i].get(k)));
             let q = q.get(k).copied().unwrap_or(f64::NAN);
@@ -68,7 +88,7 @@ pub(super) fn quantiles(rows: &[Row], groups: &Groups, q: &[f64], count: usize) 
         }
         out.push(row);
     }
-    out
+    Ok(out)
 }
 
 /// Incremental variance (Welford). The first value being infinite or NaN makes the result NaN.
@@ -108,7 +128,14 @@ pub(super) struct Fold<'a> {
 
 impl Fold<'_> {
     /// The row of a group, present where any member is.
-    pub(super) fn open(&self, group: usize, members: &[usize]) -> Row {
+    pub(super) fn open(
+        &self,
+        group: usize,
+        members: &[usize],
+        work: &mut Work,
+    ) -> Result<Row, EvalError> {
+        work.row(&self.groups.labels[group], self.count)?;
+        work.tick(members.len() * (1 + self.count / 64))?;
         let mut row = Row::absent(self.groups.labels[group].clone(), self.count);
         for &i in members {
             row.present.union(&self.rows[i].present);
@@ -119,7 +146,7 @@ impl Fold<'_> {
                 .iter()
                 .any(|&i| self.rows[i].drop_name && self.rows[i].present.get(last));
         }
-        row
+        Ok(row)
     }
 
     /// One accumulator per step, rows in order: the same operations in the same order as step by step.
@@ -128,14 +155,17 @@ impl Fold<'_> {
         first: impl Fn(f64) -> S,
         next: impl Fn(&mut S, f64),
         finish: impl Fn(S) -> f64,
-    ) -> Vec<Row> {
+        work: &mut Work,
+    ) -> Result<Vec<Row>, EvalError> {
+        work.take(size_of::<S>() * self.count)?;
         let mut states = vec![first(0.0); self.count];
         let mut out = Vec::with_capacity(self.groups.labels.len());
         for (group, members) in self.groups.members.iter().enumerate() {
-            let mut row = self.open(group, members);
+            let mut row = self.open(group, members, work)?;
             let mut seen = Bits::zeros(self.count);
             for &i in members {
                 let member = &self.rows[i];
+                work.tick(self.count)?;
                 for k in steps(&member.present) {
                     if seen.get(k) {
                         next(&mut states[k], member.values[k]);
@@ -152,7 +182,7 @@ impl Fold<'_> {
                 out.push(row);
             }
         }
-        out
+        Ok(out)
     }
 }
 

@@ -5,6 +5,8 @@
 use super::Groups;
 use super::fold::Fold;
 use crate::eval::annotations::{Annotations, Severity};
+use crate::eval::error::EvalError;
+use crate::eval::memory::Work;
 use crate::eval::rows::steps;
 use crate::eval::value::{Row, Sample};
 use crate::functions::texts;
@@ -113,9 +115,9 @@ impl State {
 }
 
 /// Where annotations go.
-struct Notes<'a> {
-    annotations: &'a mut Annotations,
-    span: Span,
+pub(super) struct Notes<'a> {
+    pub(super) annotations: &'a mut Annotations,
+    pub(super) span: Span,
 }
 
 impl Notes<'_> {
@@ -130,9 +132,9 @@ pub(super) fn run(
     rows: &[Row],
     groups: &Groups,
     count: usize,
-    span: Span,
-    annotations: &mut Annotations,
-) -> Vec<Row> {
+    mut notes: Notes<'_>,
+    work: &mut Work,
+) -> Result<Vec<Row>, EvalError> {
     let mean = op == AggregateOp::Avg;
     let fold = Fold {
         rows,
@@ -142,11 +144,11 @@ pub(super) fn run(
     // Texts of incompatible groups name the first row's metric.
     let name = rows.first().and_then(|r| r.labels.metric_name());
     let name = name.unwrap_or_default();
-    let mut notes = Notes { annotations, span };
     let mut out = Vec::with_capacity(groups.labels.len());
     for (group, members) in groups.members.iter().enumerate() {
-        let mut row = fold.open(group, members);
+        let mut row = fold.open(group, members, work)?;
         for k in steps(&row.present.clone()) {
+            work.tick(16 * members.len())?;
             let mut state: Option<State> = None;
             for sample in members.iter().filter_map(|&i| rows[i].sample(k)) {
                 match &mut state {
@@ -155,7 +157,10 @@ pub(super) fn run(
                 }
             }
             match state.and_then(|state| state.finish(&mut notes)) {
-                Some(sample) => row.put_sample(k, sample),
+                Some(sample) => {
+                    work.sample(&sample)?;
+                    row.put_sample(k, sample);
+                }
                 None => row.present.clear(k),
             }
         }
@@ -163,5 +168,5 @@ pub(super) fn run(
             out.push(row);
         }
     }
-    out
+    Ok(out)
 }

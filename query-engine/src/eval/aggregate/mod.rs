@@ -9,6 +9,7 @@ mod tally;
 
 use super::annotations::{Annotations, Severity};
 use super::error::EvalError;
+use super::memory::{Work, labels_cost};
 use super::rows::drop_histograms;
 use super::text::go_g;
 use super::value::{Row, Value};
@@ -28,13 +29,14 @@ pub(crate) fn run(
     param: Option<Value>,
     count: usize,
     annotations: &mut Annotations,
+    work: &mut Work,
 ) -> Result<Vec<Row>, EvalError> {
     let span = expr.param.as_ref().map_or(expr.span, |p| p.bare().span());
     if expr.op == AggregateOp::CountValues {
         let Some(Value::String(label)) = param else {
             return Err(EvalError::execution("count_values needs a label name"));
         };
-        return tally::run(expr, &rows, &label, count);
+        return tally::run(expr, &rows, &label, count, work);
     }
     let mut mixed = rows.iter().any(Row::has_histograms);
     if mixed && takes_floats_only(expr.op) {
@@ -43,7 +45,7 @@ pub(crate) fn run(
         let text = texts::histogram_ignored_in_aggregation(name_of(expr.op));
         annotations.add(Severity::Info, text, expr.expr.span());
     }
-    let groups = Groups::of(&rows, expr);
+    let groups = Groups::of(&rows, expr, work)?;
     let param = match param {
         Some(Value::Scalar(steps)) => Parameter::new(steps),
         _ => Parameter::new(Vec::new()),
@@ -54,7 +56,7 @@ pub(crate) fn run(
                 return Ok(Vec::new());
             }
             param.check_k()?;
-            Ok(rank::run(expr.op, rows, &groups, &param.steps, count))
+            rank::run(expr.op, rows, &groups, &param.steps, count, work)
         }
         AggregateOp::LimitRatio => {
             if param.max == 0.0 && param.min == 0.0 {
@@ -64,17 +66,18 @@ pub(crate) fn run(
                 return Err(EvalError::execution("Ratio value is NaN"));
             }
             param.warn_ratio(span, annotations);
-            Ok(rank::run(expr.op, rows, &groups, &param.steps, count))
+            rank::run(expr.op, rows, &groups, &param.steps, count, work)
         }
         AggregateOp::Quantile => {
             param.warn_quantile(span, annotations);
-            Ok(fold::quantiles(&rows, &groups, &param.steps, count))
+            fold::quantiles(&rows, &groups, &param.steps, count, work)
         }
         op @ (AggregateOp::Sum | AggregateOp::Avg) if mixed => {
             let span = expr.expr.span();
-            Ok(mixed::run(op, &rows, &groups, count, span, annotations))
+            let notes = mixed::Notes { annotations, span };
+            mixed::run(op, &rows, &groups, count, notes, work)
         }
-        op => Ok(fold::run(op, &rows, &groups, count)),
+        op => fold::run(op, &rows, &groups, count, work),
     }
 }
 
@@ -122,7 +125,8 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
-    fn of(rows: &[Row], expr: &AggregateExpr) -> Self {
+    fn of(rows: &[Row], expr: &AggregateExpr, work: &mut Work) -> Result<Self, EvalError> {
+        work.take(24 * rows.len())?;
         let mut numbers: HashMap<Labels, usize> = HashMap::new();
         let mut groups = Groups {
             labels: Vec::new(),
@@ -130,10 +134,12 @@ impl Groups {
             of_row: Vec::with_capacity(rows.len()),
         };
         for (i, row) in rows.iter().enumerate() {
+            work.tick(16)?;
             let key = group_labels(&row.labels, &expr.grouping, expr.without);
             let group = match numbers.get(&key) {
                 Some(&group) => group,
                 None => {
+                    work.take(GROUP_BYTES + labels_cost(&key))?;
                     numbers.insert(key.clone(), groups.labels.len());
                     groups.labels.push(key);
                     groups.members.push(Vec::new());
@@ -143,9 +149,12 @@ impl Groups {
             groups.members[group].push(i);
             groups.of_row.push(group);
         }
-        groups
+        Ok(groups)
     }
 }
+
+/// A group's entries in the tables, without its labels and members.
+const GROUP_BYTES: usize = 96;
 
 /// Labels of the group that a series falls into.
 pub(crate) fn group_labels(labels: &Labels, grouping: &[String], without: bool) -> Labels {

@@ -4,6 +4,9 @@
 //! (groups beyond twelve rows are sorted stably where Go's sort is not stable).
 
 use super::Groups;
+use crate::eval::error::EvalError;
+use crate::eval::memory::Work;
+use crate::eval::ordering;
 use crate::eval::value::Row;
 use crate::parse::ast::AggregateOp;
 
@@ -25,7 +28,9 @@ pub(super) fn run(
     groups: &Groups,
     param: &[f64],
     count: usize,
-) -> Vec<Row> {
+    work: &mut Work,
+) -> Result<Vec<Row>, EvalError> {
+    work.take((size_of::<Option<Row>>() + size_of::<usize>()) * rows.len())?;
     let mut chosen: Vec<Option<Row>> = rows.iter().map(|_| None).collect();
     let mut order: Vec<usize> = Vec::new();
     let groups_count = groups.labels.len();
@@ -39,11 +44,21 @@ pub(super) fn run(
         .collect();
     // Several steps at once, row by row, because that is how the numbers lie in memory; the heap of a step and a group is offered the rows in order.
     let steps_at_once = (ENTRIES_MAX / rows.len().max(groups_count).max(1)).clamp(1, STEPS_MAX);
+    let limit_max = limits.iter().copied().max().unwrap_or_default();
+    let members = groups.members.iter().map(|members| match op {
+        AggregateOp::LimitRatio => members.len(),
+        _ => members.len().min(limit_max),
+    });
+    // Heaps grow by doubling.
+    let heap_bytes = 2 * size_of::<Entry>() * members.sum::<usize>();
+    let heap_bytes = heap_bytes + size_of::<Vec<Entry>>() * groups_count;
+    work.take(heap_bytes.saturating_mul(steps_at_once.min(count)) + size_of::<usize>() * count)?;
     let mut heaps: Vec<Vec<Entry>> = vec![Vec::new(); groups_count * steps_at_once.min(count)];
     for start in (0..count).step_by(steps_at_once) {
         let steps = start..(start + steps_at_once).min(count);
         heaps.iter_mut().for_each(Vec::clear);
         for (i, row) in rows.iter().enumerate() {
+            work.tick(4 * steps.len())?;
             for k in steps.clone().filter(|k| row.present.get(*k)) {
                 let (limit, v) = (limits[k], row.values[k]);
                 let heap = &mut heaps[(k - start) * groups_count + groups.of_row[i]];
@@ -64,13 +79,17 @@ pub(super) fn run(
         }
         for k in steps {
             let first = (k - start) * groups_count;
+            work.tick(groups_count)?;
             for heap in &mut heaps[first..first + groups_count] {
                 match op {
-                    AggregateOp::Topk => sort_reversed(heap, less),
-                    AggregateOp::Bottomk => sort_reversed(heap, greater),
+                    AggregateOp::Topk => sort_reversed(heap, less, work)?,
+                    AggregateOp::Bottomk => sort_reversed(heap, greater, work)?,
                     _ => {}
                 }
                 for &(_, i) in heap.iter() {
+                    if chosen[i].is_none() {
+                        work.row(&rows[i].labels, count)?;
+                    }
                     let row = chosen[i].get_or_insert_with(|| {
                         order.push(i);
                         let mut row = Row::absent(rows[i].labels.clone(), count);
@@ -78,6 +97,7 @@ pub(super) fn run(
                         row
                     });
                     if let Some(sample) = rows[i].sample(k) {
+                        work.sample(&sample)?;
                         row.put_sample(k, sample);
                     }
                 }
@@ -87,7 +107,8 @@ pub(super) fn run(
     if count != 1 {
         order.sort_unstable();
     }
-    order.into_iter().filter_map(|i| chosen[i].take()).collect()
+    let chosen = order.into_iter().filter_map(|i| chosen[i].take());
+    Ok(chosen.collect())
 }
 
 /// Does the row's hash, as a fraction of all hashes, lie in the first `ratio` (or, if negative, in the last)?
@@ -161,7 +182,11 @@ fn sift_down(heap: &mut [Entry], before: fn(f64, f64) -> bool) {
 }
 
 /// Best first, NaN last.
-fn sort_reversed(heap: &mut [Entry], before: fn(f64, f64) -> bool) {
+fn sort_reversed(
+    heap: &mut Vec<Entry>,
+    before: fn(f64, f64) -> bool,
+    work: &mut Work,
+) -> Result<(), EvalError> {
     if heap.len() <= INSERTION_SORT_MAX {
         for i in 1..heap.len() {
             let mut j = i;
@@ -170,14 +195,16 @@ fn sort_reversed(heap: &mut [Entry], before: fn(f64, f64) -> bool) {
                 j -= 1;
             }
         }
-        return;
+        return Ok(());
     }
-    heap.sort_by(|a, b| match (a.0.is_nan(), b.0.is_nan()) {
+    let entries = std::mem::take(heap);
+    *heap = ordering::sort_by(entries, work, |a, b| match (a.0.is_nan(), b.0.is_nan()) {
         (true, true) => std::cmp::Ordering::Equal,
         (true, false) => std::cmp::Ordering::Greater,
         (false, true) => std::cmp::Ordering::Less,
         (false, false) if before(b.0, a.0) => std::cmp::Ordering::Less,
         (false, false) if before(a.0, b.0) => std::cmp::Ordering::Greater,
         (false, false) => std::cmp::Ordering::Equal,
-    });
+    })?;
+    Ok(())
 }

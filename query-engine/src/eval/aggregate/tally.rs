@@ -2,6 +2,7 @@
 
 use super::group_labels;
 use crate::eval::error::EvalError;
+use crate::eval::memory::Work;
 use crate::eval::rows::steps;
 use crate::eval::text::{go_f, go_quote};
 use crate::eval::value::Row;
@@ -16,6 +17,7 @@ pub(super) fn run(
     rows: &[Row],
     label: &[u8],
     count: usize,
+    work: &mut Work,
 ) -> Result<Vec<Row>, EvalError> {
     let Some(label) = std::str::from_utf8(label).ok().filter(|l| !l.is_empty()) else {
         let name = go_quote(label);
@@ -30,12 +32,14 @@ pub(super) fn run(
     for row in rows {
         // A series mostly repeats its values; the slot of the last one is looked up once.
         let mut last: Option<(u64, usize)> = None;
+        work.tick(count)?;
         for k in steps(&row.present) {
             let histogram = row.histogram(k);
             let bits = row.values[k].to_bits();
             let slot = match last {
                 Some((b, slot)) if b == bits && histogram.is_none() => slot,
                 _ => {
+                    work.tick(64)?;
                     let mut labels = LabelsBuilder::new(&row.labels);
                     let text = match histogram {
                         Some(histogram) => go_text(histogram),
@@ -43,10 +47,15 @@ pub(super) fn run(
                     };
                     labels.set(label, &text);
                     let key = group_labels(&labels.build(), &grouping, expr.without);
-                    *slots.entry(key).or_insert_with_key(|key| {
-                        out.push(Row::absent(key.clone(), count));
-                        out.len() - 1
-                    })
+                    match slots.get(&key) {
+                        Some(&slot) => slot,
+                        None => {
+                            work.row(&key, count)?;
+                            out.push(Row::absent(key.clone(), count));
+                            slots.insert(key, out.len() - 1);
+                            out.len() - 1
+                        }
+                    }
                 }
             };
             last = histogram.is_none().then_some((bits, slot));

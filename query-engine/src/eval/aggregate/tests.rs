@@ -43,6 +43,7 @@ fn aggregate(
         param.map(Value::Scalar),
         count,
         &mut Annotations::default(),
+        &mut Work::default(),
     )
     .unwrap();
     out.iter()

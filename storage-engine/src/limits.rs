@@ -36,7 +36,7 @@ pub const WAL_FULL_RETRY_NANOS: u64 = 1_000_000_000;
 /// Bytes of the reserve in a data directory, which is given up when the disk is full so that what frees room can be finished.
 pub const RESERVE_BYTES: u64 = 64 << 20;
 /// Bytes of log behind the last checkpoint that make the next one due, unless the last one was larger: then as many as that had.
-pub const CHECKPOINT_LOG_BYTES: u64 = 64 << 20;
+pub const CHECKPOINT_LOG_BYTES: u64 = 32 << 20;
 /// Bytes of log that make a checkpoint worth while before it is due, unless the last one was larger: it writes about as much.
 pub const CHECKPOINT_LOG_BYTES_MIN: u64 = 16 << 20;
 /// Share of the time that such checkpoints may take, in per cent of a core for each shard.

@@ -17,7 +17,7 @@ mod tests;
 pub(crate) use door::ShardDoor;
 pub(crate) use load::{RestoreTarget, load_checkpoint};
 pub(crate) use place::CheckpointPlace;
-pub(crate) use series::{GroupSeries, PieceSeries, SeriesGroup, SeriesPiece};
+pub(crate) use series::{GroupSeries, SeriesGroup, SeriesPiece};
 pub(crate) use state::ShardState;
 pub(crate) use take::take_checkpoint;
 

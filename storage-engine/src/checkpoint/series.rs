@@ -7,33 +7,52 @@
 use super::format::{Malformed, PayloadReader, put_varint};
 use crate::head::hot::{NewestKind, OpenImage, SeriesImage, StreamImage};
 use crate::head::sealed::ChunkRef;
-use crate::model::LabelIter;
 use hashbrown::HashMap;
 
 /// Series taken from a shard, ascending by slot.
 #[derive(Default)]
 pub(crate) struct SeriesPiece {
     pub(crate) series: Vec<PieceSeries>,
-    /// Canonical label bytes, back to back.
-    pub(crate) labels: Vec<u8>,
+    dictionary: Dictionary,
+    /// Labels of the series, as positions among the pairs of the dictionary, back to back.
+    labels: Vec<u32>,
     /// Bits of the open chunks, back to back.
     pub(crate) streams: Vec<u8>,
 }
 
 /// One series of a piece.
 pub(crate) struct PieceSeries {
-    pub(crate) slot: u32,
+    slot: u32,
     /// Where its labels end.
-    pub(crate) labels_end: usize,
+    labels_end: usize,
     /// Where the bits of its open chunk end.
-    pub(crate) stream_end: usize,
-    pub(crate) image: SeriesImage,
+    stream_end: usize,
+    image: SeriesImage,
 }
 
 impl SeriesPiece {
+    /// Adds a label of the series that [`Self::add`] adds next: its symbols in the shard, and what gives their texts.
+    #[inline]
+    pub(crate) fn add_label<'t>(&mut self, name: u32, value: u32, text: impl Fn(u32) -> &'t str) {
+        self.labels.push(self.dictionary.pair(name, value, text));
+    }
+
+    /// Adds a series, whose labels and bits have been added.
+    pub(crate) fn add(&mut self, slot: u32, image: SeriesImage) {
+        self.series.push(PieceSeries {
+            slot,
+            labels_end: self.labels.len(),
+            stream_end: self.streams.len(),
+            image,
+        });
+    }
+
     /// Bytes that it takes, roughly.
     pub(crate) fn bytes(&self) -> usize {
-        self.labels.len() + self.streams.len() + self.series.len() * size_of::<PieceSeries>()
+        let labels = self.dictionary.texts.len()
+            + self.dictionary.pairs.len() * 8
+            + self.labels.len() * size_of::<u32>();
+        labels + self.streams.len() + self.series.len() * size_of::<PieceSeries>()
     }
 }
 
@@ -49,39 +68,48 @@ const SEALED: u8 = 0x10;
 /// Least bytes of a series: slot, number of labels, generation, flags, three numbers of eight bytes.
 const SERIES_BYTES_MIN: usize = 28;
 
-/// The texts and pairs of a section while it is written.
+/// The texts and pairs of a section while it is filled, found by the symbols that they have in the shard.
 #[derive(Default)]
-struct Dictionary<'a> {
-    texts: Vec<&'a str>,
-    text_of: HashMap<&'a str, u32>,
+struct Dictionary {
+    /// Texts back to back, and where each ends.
+    texts: Vec<u8>,
+    text_ends: Vec<usize>,
+    text_of: HashMap<u32, u32>,
+    /// Name and value, as positions among the texts.
     pairs: Vec<(u32, u32)>,
-    pair_of: HashMap<(u32, u32), u32>,
+    pair_of: HashMap<u64, u32>,
 }
 
-impl<'a> Dictionary<'a> {
-    fn text(&mut self, text: &'a str) -> u32 {
-        *self.text_of.entry(text).or_insert_with(|| {
-            self.texts.push(text);
-            self.texts.len() as u32 - 1
+impl Dictionary {
+    fn text<'t>(&mut self, symbol: u32, text: impl Fn(u32) -> &'t str) -> u32 {
+        *self.text_of.entry(symbol).or_insert_with(|| {
+            self.texts.extend_from_slice(text(symbol).as_bytes());
+            self.text_ends.push(self.texts.len());
+            self.text_ends.len() as u32 - 1
         })
     }
 
-    fn pair(&mut self, name: &'a str, value: &'a str) -> u32 {
-        let pair = (self.text(name), self.text(value));
-        *self.pair_of.entry(pair).or_insert_with(|| {
-            self.pairs.push(pair);
-            self.pairs.len() as u32 - 1
-        })
+    #[inline]
+    fn pair<'t>(&mut self, name: u32, value: u32, text: impl Fn(u32) -> &'t str) -> u32 {
+        let key = u64::from(name) << 32 | u64::from(value);
+        if let Some(&pair) = self.pair_of.get(&key) {
+            return pair;
+        }
+        let of_texts = (self.text(name, &text), self.text(value, &text));
+        let pair = self.pairs.len() as u32;
+        self.pairs.push(of_texts);
+        self.pair_of.insert(key, pair);
+        pair
     }
 
     fn put(&self, out: &mut Vec<u8>) {
-        put_varint(out, self.texts.len() as u64);
-        for text in &self.texts {
-            put_varint(out, text.len() as u64);
+        put_varint(out, self.text_ends.len() as u64);
+        let mut start = 0;
+        for end in &self.text_ends {
+            put_varint(out, (end - start) as u64);
+            start = *end;
         }
-        for text in &self.texts {
-            out.extend_from_slice(text.as_bytes());
-        }
+        out.extend_from_slice(&self.texts);
         put_varint(out, self.pairs.len() as u64);
         for (name, value) in &self.pairs {
             put_varint(out, u64::from(*name));
@@ -92,28 +120,22 @@ impl<'a> Dictionary<'a> {
 
 /// Appends a piece as a payload.
 pub(super) fn put_series(out: &mut Vec<u8>, piece: &SeriesPiece) {
-    let mut dictionary = Dictionary::default();
-    let mut of_series = Vec::with_capacity(piece.series.len() * 16);
+    piece.dictionary.put(out);
+    put_varint(out, piece.series.len() as u64);
     let (mut labels_at, mut stream_at, mut next_slot) = (0, 0, 0);
-    let mut own = Vec::new();
     for series in &piece.series {
-        own.clear();
-        let labels = &piece.labels[labels_at..series.labels_end];
-        own.extend(LabelIter::over_canonical(labels).map(|(n, v)| dictionary.pair(n, v)));
-        put_varint(&mut of_series, u64::from(series.slot - next_slot));
-        put_varint(&mut of_series, own.len() as u64);
-        for pair in &own {
-            put_varint(&mut of_series, u64::from(*pair));
+        let own = &piece.labels[labels_at..series.labels_end];
+        put_varint(out, u64::from(series.slot - next_slot));
+        put_varint(out, own.len() as u64);
+        for pair in own {
+            put_varint(out, u64::from(*pair));
         }
-        put_image(&mut of_series, &series.image);
-        of_series.extend_from_slice(&piece.streams[stream_at..series.stream_end]);
+        put_image(out, &series.image);
+        out.extend_from_slice(&piece.streams[stream_at..series.stream_end]);
         labels_at = series.labels_end;
         stream_at = series.stream_end;
         next_slot = series.slot + 1;
     }
-    dictionary.put(out);
-    put_varint(out, piece.series.len() as u64);
-    out.extend_from_slice(&of_series);
 }
 
 fn put_image(out: &mut Vec<u8>, image: &SeriesImage) {

@@ -5,7 +5,7 @@
 
 use super::replay::ReplayedSamples;
 use super::{Shard, ShardReader};
-use crate::checkpoint::{GroupSeries, PieceSeries, SeriesGroup, SeriesPiece, ShardState};
+use crate::checkpoint::{GroupSeries, SeriesGroup, SeriesPiece, ShardState};
 use crate::head::sealed::{PageBytes, PageFacts, PageView};
 use crate::index::{GroupInsert, GroupLabels};
 use crate::io::FileBytes;
@@ -29,13 +29,11 @@ impl ShardReader<'_> {
             let Some(image) = self.data.head.series_image(slot, &mut piece.streams) else {
                 continue;
             };
-            self.put_canonical(slot, &mut piece.labels);
-            piece.series.push(PieceSeries {
-                slot,
-                labels_end: piece.labels.len(),
-                stream_end: piece.streams.len(),
-                image,
+            let identity = &self.data.index.identity;
+            identity.for_each_pair(slot, |name, value| {
+                piece.add_label(name, value, |symbol| identity.symbols().get(symbol));
             });
+            piece.add(slot, image);
         }
     }
 

@@ -45,7 +45,7 @@ pub const CHECKPOINT_PERCENT: u64 = 5;
 pub const CHECKPOINTS_KEPT: usize = 2;
 /// Bytes of series that are copied out of a shard at once for a checkpoint; what one damaged section costs at most when there is no
 /// other checkpoint.
-pub const CHECKPOINT_PIECE_BYTES: usize = 256 << 10;
+pub const CHECKPOINT_PIECE_BYTES: usize = 1 << 20;
 /// Series that are copied in one slice of a shard's time.
 pub const CHECKPOINT_SLICE_SERIES: u32 = 128;
 /// Start timestamps after which such a slice takes no further series.

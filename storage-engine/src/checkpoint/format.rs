@@ -252,7 +252,7 @@ impl<'a> PayloadReader<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
         // Most are of one byte.
         if let Some((&byte, rest)) = self.0.split_first()
@@ -277,7 +277,7 @@ impl<'a> PayloadReader<'a> {
     }
 
     /// A varint that fits 32 bits.
-    #[inline]
+    #[inline(always)]
     pub(super) fn small(&mut self) -> Result<u32, Malformed> {
         let value = self.varint()?;
         u32::try_from(value).map_err(|_| self.malformed())

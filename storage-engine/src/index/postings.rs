@@ -92,7 +92,11 @@ impl List {
         }
         if self.len() as usize + more.len() > LIST_SLOTS_MAX {
             let mut slots = RoaringBitmap::new();
-            self.union_into(&mut slots);
+            match self {
+                List::One(slot) => extend_ascending(&mut slots, &[*slot]),
+                List::Few(few) => extend_ascending(&mut slots, few),
+                List::Many(many) => slots |= &many.slots,
+            }
             extend_ascending(&mut slots, more);
             let len = slots.len() as u32;
             // Some may have been there already.

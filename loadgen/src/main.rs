@@ -25,15 +25,21 @@ fn value(name: &'static str, default: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).default_value(default).help(help)
 }
 
+fn url(help: &'static str) -> Arg {
+    Arg::new("url").long("url").required(true).help(help)
+}
+
+fn quiet() -> Arg {
+    Arg::new("quiet")
+        .long("quiet")
+        .action(ArgAction::SetTrue)
+        .help("No progress bar")
+}
+
 fn command() -> Command {
     let remote_write = Command::new("remote-write")
         .about("Push samples to a remote-write endpoint")
-        .arg(
-            Arg::new("url")
-                .long("url")
-                .required(true)
-                .help("http://host:port/api/v1/write"),
-        )
+        .arg(url("http://host:port/api/v1/write"))
         .arg(value("series", "100000", "Number of series"))
         .arg(value("batch", "2000", "Samples per request"))
         .arg(value("connections", "2", "Parallel connections"))
@@ -86,20 +92,10 @@ fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Repeat a request until it is acknowledged (the server is being killed)"),
         )
-        .arg(
-            Arg::new("quiet")
-                .long("quiet")
-                .action(ArgAction::SetTrue)
-                .help("No progress bar"),
-        );
+        .arg(quiet());
     let push = Command::new("push")
         .about("Push groups of metrics, as batch jobs do, to a Pushgateway or ferula")
-        .arg(
-            Arg::new("url")
-                .long("url")
-                .required(true)
-                .help("http://host:port, or with a path below which /metrics/job/... is"),
-        )
+        .arg(url("http://host:port, or with a path below which /metrics/job/... is"))
         .arg(value("groups", "100", "Number of groups"))
         .arg(value("metrics", "1000", "Series in each push"))
         .arg(value("connections", "2", "Parallel connections"))
@@ -121,20 +117,10 @@ fn command() -> Command {
                 .long("page")
                 .help("Afterwards, read this page of all groups and check that nothing acknowledged is missing"),
         )
-        .arg(
-            Arg::new("quiet")
-                .long("quiet")
-                .action(ArgAction::SetTrue)
-                .help("No progress bar"),
-        );
+        .arg(quiet());
     let check = Command::new("verify")
         .about("Read everything back and hold it against a ledger")
-        .arg(
-            Arg::new("url")
-                .long("url")
-                .required(true)
-                .help("http://host:port"),
-        )
+        .arg(url("http://host:port"))
         .arg(
             Arg::new("ledger")
                 .long("ledger")

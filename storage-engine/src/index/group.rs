@@ -91,7 +91,7 @@ impl<'a> GroupLabels<'a> {
             put_entry_symbols(&mut entries, schema, &self.values);
             new.push(NewEntry {
                 slot,
-                hash: index.identity.hash_of(&self.canonical),
+                hash: index.identity.hash(&self.canonical),
                 end: entries.len(),
             });
         }

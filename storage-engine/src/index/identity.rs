@@ -54,7 +54,7 @@ struct Entry {
 pub(super) struct NewEntry {
     /// A vacant slot.
     pub(super) slot: u32,
-    /// [`Identity::hash_of`] its canonical label bytes.
+    /// [`Identity::hash`] of its canonical label bytes.
     pub(super) hash: u32,
     /// Where its entry ends.
     pub(super) end: usize,
@@ -77,8 +77,9 @@ impl Identity {
         }
     }
 
+    /// The hash of canonical label bytes.
     #[inline]
-    fn hash(&self, canonical: &[u8]) -> u32 {
+    pub(super) fn hash(&self, canonical: &[u8]) -> u32 {
         xxh3_128_with_seed(canonical, self.seed) as u32
     }
 
@@ -185,12 +186,6 @@ impl Identity {
             self.starts[new.slot as usize] = start;
             *at = new.end;
         }
-    }
-
-    /// The hash of canonical label bytes.
-    #[inline]
-    pub(super) fn hash_of(&self, canonical: &[u8]) -> u32 {
-        self.hash(canonical)
     }
 
     /// Makes room for this many more series.

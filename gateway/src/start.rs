@@ -122,6 +122,7 @@ async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let push = open_push(&flags, clock.clone())?;
     let (scrape, seats) = ScrapeManager::new(flags.workers, Handle::current(), clock, hostname());
+    scrape.set_discovery_throttle(flags.discovery_throttle);
     let queries = QuerySlots::new(flags.query_concurrency_max, query_memory(&flags));
     let services = Arc::new(Services {
         store: store.clone(),

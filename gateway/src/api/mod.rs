@@ -5,6 +5,7 @@
 
 pub mod admin;
 mod cardinality;
+mod discovery_metrics;
 pub mod exemplars;
 mod explain;
 pub mod features;

@@ -356,7 +356,9 @@ pub fn metrics(worker: &Worker, request: &Request) -> Response {
     if let Some(push) = &worker.services.push {
         push.write_metrics(&mut page);
     }
-    super::targets::write_metrics(&mut page, &worker.services.scrape);
+    let scrape = &worker.services.scrape;
+    super::targets::write_metrics(&mut page, scrape);
+    super::discovery_metrics::write_metrics(&mut page, &[("scrape", scrape.discovery())]);
     write_process_metrics(&mut page, start_time_ms(worker) as f64 / 1000.0);
     content(200, metrics_type(request), page.finish())
 }

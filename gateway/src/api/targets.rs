@@ -330,14 +330,6 @@ pub(super) fn write_metrics(page: &mut Exposition, scrape: &ScrapeManager) {
         page.sample(&[("scrape_job", &p.scrape_job)], p.sync_failed as f64);
     }
     page.gauge(
-        "prometheus_sd_discovered_targets",
-        "Current number of discovered targets.",
-    );
-    for p in &pools {
-        let labels = [("config", p.scrape_job.as_str()), ("name", "scrape")];
-        page.sample(&labels, p.discovered_targets as f64);
-    }
-    page.gauge(
         "prometheus_target_scrape_pool_targets",
         "Current number of targets in this scrape pool.",
     );

@@ -170,6 +170,8 @@ pub struct Flags {
     pub push_bytes_max: usize,
     /// `--runtime`
     pub runtime: Runtime,
+    /// `--scrape.discovery-reload-interval`: how long found targets may wait while others were just taken.
+    pub discovery_throttle: Duration,
     /// `--query.lookback-delta`
     pub lookback_delta: Duration,
     /// `--query.timeout`
@@ -286,6 +288,7 @@ impl Flags {
                 "tokio" => Runtime::Tokio,
                 _ => Runtime::Auto,
             },
+            discovery_throttle: duration("scrape.discovery-reload-interval"),
             lookback_delta: duration("query.lookback-delta"),
             query_timeout: duration("query.timeout"),
             query_concurrency_max: count("query.max-concurrency").max(1),

@@ -202,7 +202,7 @@ pub const FLAGS: &[FlagSpec] = &[
     flag("alertmanager.timeout", Duration, "", "[DEPRECATED] Has no effect in Prometheus either.").hidden().server().inert(),
     flag("scrape.adjust-timestamps", Bool, "true", "Adjust scrape timestamps by up to scrape.timestamp-tolerance to align them to the intended schedule. Experimental.").hidden().inert(),
     flag("scrape.timestamp-tolerance", GoDuration, "2ms", "Timestamp tolerance. Experimental.").hidden().inert(),
-    flag("scrape.discovery-reload-interval", Duration, "5s", "Interval used by scrape manager to throttle target groups updates.").hidden().inert(),
+    flag("scrape.discovery-reload-interval", Duration, "5s", "Interval used by scrape manager to throttle target groups updates.").hidden(),
     flag("query.lookback-delta", Duration, "5m", "The maximum lookback duration for retrieving metrics during expression evaluations and federation. Use with server mode only.").server(),
     flag("query.timeout", Duration, "2m", "Maximum time a query may take before being aborted. Use with server mode only.").server(),
     flag("query.max-concurrency", Uint, "20", "Maximum number of queries executed concurrently. Use with server mode only.").server(),

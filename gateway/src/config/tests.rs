@@ -1,6 +1,8 @@
 //! Good and bad configurations: what loads, what is refused where and with which words, and what is shown.
 
 use super::*;
+use ingest::discovery::ProviderConfig;
+use ingest::discovery::config::FileSdConfig;
 use ingest::http_client::config::{SecretSource, TextSource};
 use ingest::scrape::config::{NameEscaping, NameValidation, Scheme, ScrapeConfig, ScrapeProtocol};
 use std::path::{Path, PathBuf};
@@ -18,6 +20,14 @@ fn only_job(text: &str) -> ScrapeConfig {
     let jobs = good(text).scrape_configs();
     assert_eq!(jobs.len(), 1);
     jobs.into_iter().next().unwrap()
+}
+
+/// The job's only `file_sd_configs` entry.
+fn file_discovery(job: &ScrapeConfig) -> &FileSdConfig {
+    match job.discovery.as_slice() {
+        [ProviderConfig::File(config)] => config,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Checks that `text` is refused at `line:column` with exactly this reason.
@@ -198,7 +208,7 @@ metric_relabel_configs:
     assert_eq!(job.http.headers["X-Scope"].values, ["a"]);
     assert_eq!(job.static_configs[0].targets, ["h:1", "h:2"]);
     assert_eq!(
-        job.file_sd_configs[0].refresh_interval,
+        file_discovery(&job).refresh_interval,
         Duration::from_secs(60)
     );
     assert_eq!(
@@ -224,7 +234,7 @@ fn files_are_relative_to_the_configuration() {
     .unwrap();
     let job = &config.scrape_configs()[0];
     assert_eq!(
-        job.file_sd_configs[0].files,
+        file_discovery(job).files,
         [
             PathBuf::from("/etc/prom/t/*.json"),
             PathBuf::from("/abs/x.yml")
@@ -441,10 +451,7 @@ fn jobs_in_other_files() {
         ["a", "b", "c"]
     );
     assert_eq!(jobs[1].interval, Duration::from_secs(7));
-    assert_eq!(
-        jobs[1].file_sd_configs[0].files,
-        [dir.path().join("t.json")]
-    );
+    assert_eq!(file_discovery(&jobs[1]).files, [dir.path().join("t.json")]);
     assert!(config.job_yaml("c").unwrap().starts_with("job_name: c\n"));
     write("jobs_2.yml", "scrape_configs:\n- job_name: b\n");
     let error = Config::load(&main, Defaults::default())

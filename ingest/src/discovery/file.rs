@@ -4,31 +4,27 @@
 //! are noticed through the file system's events and, for file systems without, at every `refresh_interval`.
 
 use super::config::FileSdConfig;
+use super::counters::DiscoveryCounters;
 use super::glob;
 use super::group::TargetGroup;
+use super::updates::{Discoverer, Updates};
 use crate::limits::DISCOVERY_FILE_BYTES_MAX;
+use futures_util::future::BoxFuture;
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 /// How long to wait after an event for the writer to finish, so that a file written in pieces is read once.
 const SETTLE: Duration = Duration::from_millis(50);
 
-/// Self metrics of file discovery, shared by all providers.
-#[derive(Debug, Default)]
-pub struct FileDiscoveryCounters {
-    /// `prometheus_sd_file_read_errors_total`
-    pub read_errors: AtomicU64,
-    /// `prometheus_sd_file_watcher_errors_total`
-    pub watcher_errors: AtomicU64,
-}
+const READ_ERRORS: &str = "prometheus_sd_file_read_errors_total";
+const WATCHER_ERRORS: &str = "prometheus_sd_file_watcher_errors_total";
 
 /// Why a file yields no groups.
 #[derive(Debug, thiserror::Error)]
@@ -79,14 +75,14 @@ struct GroupSchema {
 #[derive(Debug)]
 pub struct FileDiscovery {
     config: FileSdConfig,
-    counters: Arc<FileDiscoveryCounters>,
+    counters: Arc<DiscoveryCounters>,
     /// The last good groups of each file.
     files: BTreeMap<PathBuf, Vec<TargetGroup>>,
 }
 
 impl FileDiscovery {
     /// A provider that has read nothing yet.
-    pub fn new(config: FileSdConfig, counters: Arc<FileDiscoveryCounters>) -> Self {
+    pub fn new(config: FileSdConfig, counters: Arc<DiscoveryCounters>) -> Self {
         FileDiscovery {
             config,
             counters,
@@ -96,6 +92,7 @@ impl FileDiscovery {
 
     /// Reads all files and returns the groups in order of file name.
     pub fn refresh(&mut self) -> Vec<TargetGroup> {
+        let start = Instant::now();
         let mut now = BTreeMap::new();
         for pattern in &self.config.files {
             let paths = glob::matching_files(pattern).unwrap_or_else(|error| {
@@ -121,11 +118,16 @@ impl FileDiscovery {
             }
         }
         self.files = now;
+        self.counters.observe(
+            "prometheus_sd_file_scan_duration_seconds",
+            &[],
+            start.elapsed(),
+        );
         self.files.values().flatten().cloned().collect()
     }
 
     fn count_error(&self, error: &str) {
-        self.counters.read_errors.fetch_add(1, Ordering::Relaxed);
+        self.counters.count(READ_ERRORS);
         tracing::error!(
             component = "discovery manager scrape",
             discovery = "file",
@@ -134,12 +136,12 @@ impl FileDiscovery {
         );
     }
 
-    /// Sends the groups now and whenever they change, until `publish` says that nobody listens.
-    pub async fn run(mut self, publish: impl Fn(Vec<TargetGroup>) -> Listener) {
+    /// Sends the groups now and whenever they change.
+    async fn follow(mut self, updates: Updates) {
         let (events, mut changed) = mpsc::channel(1);
         let watcher = self.watch(events);
         if watcher.is_none() {
-            self.counters.watcher_errors.fetch_add(1, Ordering::Relaxed);
+            self.counters.count(WATCHER_ERRORS);
         }
         let mut tick = interval(self.config.refresh_interval.max(Duration::from_millis(1)));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -162,9 +164,7 @@ impl FileDiscovery {
             };
             self = back;
             if last.as_ref() != Some(&groups) {
-                if publish(groups.clone()) == Listener::Gone {
-                    return;
-                }
+                updates.replace(groups.clone());
                 last = Some(groups);
             }
         }
@@ -189,20 +189,17 @@ impl FileDiscovery {
         for folder in folders {
             if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
                 report(&error);
-                self.counters.watcher_errors.fetch_add(1, Ordering::Relaxed);
+                self.counters.count(WATCHER_ERRORS);
             }
         }
         Some(watcher)
     }
 }
 
-/// Whether whoever gets the groups still wants them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Listener {
-    /// Go on.
-    Present,
-    /// End the provider.
-    Gone,
+impl Discoverer for FileDiscovery {
+    fn run(self: Box<Self>, updates: Updates) -> BoxFuture<'static, ()> {
+        Box::pin(self.follow(updates))
+    }
 }
 
 /// Our own reading must not count as a change, or every refresh would cause the next.
@@ -258,6 +255,7 @@ fn read_groups(path: &Path) -> Result<Vec<TargetGroup>, GroupFileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::discovery::updates::{ProviderContext, Update};
     use std::fs;
     use std::sync::Mutex;
 
@@ -283,7 +281,7 @@ mod tests {
             r#"[{"targets": ["a:1"], "labels": {"k": "v"}}]"#,
         )
         .unwrap();
-        let counters = Arc::new(FileDiscoveryCounters::default());
+        let counters = Arc::new(DiscoveryCounters::default());
         let config = FileSdConfig::new(vec![at("*.yml"), at("a.json"), at("missing.yml")]);
         let mut discovery = FileDiscovery::new(config, Arc::clone(&counters));
         let groups = discovery.refresh();
@@ -305,7 +303,7 @@ mod tests {
         fs::write(at("b.yml"), "- targetz: []\n").unwrap();
         fs::remove_file(at("a.json")).unwrap();
         assert_eq!(addresses(&discovery.refresh()), ["b:1", "c:2"]);
-        assert_eq!(counters.read_errors.load(Ordering::Relaxed), 1);
+        assert_eq!(counters.value(READ_ERRORS), 1.0);
         fs::write(at("b.yml"), "").unwrap();
         assert!(discovery.refresh().is_empty());
     }
@@ -318,10 +316,16 @@ mod tests {
         let seen: Arc<Mutex<Vec<Vec<String>>>> = Arc::default();
         let sink = Arc::clone(&seen);
         let discovery = FileDiscovery::new(FileSdConfig::new(vec![file.clone()]), Arc::default());
-        let task = tokio::spawn(discovery.run(move |groups| {
-            sink.lock().unwrap().push(addresses(&groups));
-            Listener::Present
-        }));
+        let context = ProviderContext {
+            job: "j".into(),
+            mechanism: "file",
+            counters: Arc::default(),
+        };
+        let updates = Updates::new(context, move |update| match update {
+            Update::All(groups) => sink.lock().unwrap().push(addresses(&groups)),
+            Update::Some(_) => panic!("files are told as a whole"),
+        });
+        let task = tokio::spawn(Box::new(discovery).run(updates));
         let wait_for = async |expected: &str| {
             for _ in 0..400 {
                 if seen

@@ -3,7 +3,8 @@
 //! Promise: two equal values scrape alike, so that a reload can leave unchanged jobs alone.
 //! Not here: YAML, defaults from `global` (both are the gateway's).
 
-use crate::discovery::config::{FileSdConfig, StaticConfig};
+use crate::discovery::ProviderConfig;
+use crate::discovery::config::StaticConfig;
 use crate::http_client::config::HttpClientConfig;
 use crate::relabel::Rule;
 use std::time::Duration;
@@ -101,8 +102,8 @@ pub struct ScrapeConfig {
     pub http: HttpClientConfig,
     /// `static_configs`
     pub static_configs: Vec<StaticConfig>,
-    /// `file_sd_configs`
-    pub file_sd_configs: Vec<FileSdConfig>,
+    /// All other discoveries.
+    pub discovery: Vec<ProviderConfig>,
     /// `relabel_configs`
     pub relabel_configs: Vec<Rule>,
     /// `metric_relabel_configs`
@@ -142,9 +143,17 @@ impl ScrapeConfig {
             name_escaping: NameEscaping::AllowUtf8,
             http: HttpClientConfig::default(),
             static_configs: Vec::new(),
-            file_sd_configs: Vec::new(),
+            discovery: Vec::new(),
             relabel_configs: Vec::new(),
             metric_relabel_configs: Vec::new(),
         }
+    }
+
+    /// All discoveries of the job, the static ones first.
+    pub fn providers(&self) -> Vec<ProviderConfig> {
+        let fixed = ProviderConfig::Static(self.static_configs.clone());
+        std::iter::once(fixed)
+            .chain(self.discovery.iter().cloned())
+            .collect()
     }
 }

@@ -17,7 +17,7 @@ pub struct SummaryTotals {
 }
 
 impl SummaryTotals {
-    pub(super) fn observe(&mut self, duration: Duration) {
+    pub(crate) fn observe(&mut self, duration: Duration) {
         self.sum_seconds += duration.as_secs_f64();
         self.count += 1;
     }

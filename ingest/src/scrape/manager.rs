@@ -9,18 +9,13 @@ use super::counters::{ScrapeCounters, SummaryTotals};
 use super::target::{Relabeled, Target, targets_of_group};
 use super::worker::{Assignment, ScrapeWorker};
 use crate::clock::Clock;
-use crate::discovery::config::FileSdConfig;
-use crate::discovery::{
-    FileDiscovery, FileDiscoveryCounters, Listener, TargetGroup, static_groups,
-};
+use crate::discovery::{DiscoveryManager, THROTTLE_DEFAULT};
 use crate::metadata::MetricMetadata;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use storage_engine::model::Labels;
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The scrape side of the server. Cheap to clone.
@@ -32,10 +27,9 @@ pub struct ScrapeManager {
 struct Shared {
     state: Mutex<State>,
     workers: Vec<Arc<Assignment>>,
-    runtime: Handle,
+    discovery: DiscoveryManager,
     clock: Arc<dyn Clock>,
     counters: Arc<ScrapeCounters>,
-    file_counters: Arc<FileDiscoveryCounters>,
     hostname: String,
 }
 
@@ -43,13 +37,11 @@ struct Shared {
 struct State {
     pools: BTreeMap<String, Pool>,
     next_target: u64,
-    next_provider: u64,
     stopped: bool,
 }
 
 struct Pool {
     settings: Arc<PoolSettings>,
-    providers: Vec<Provider>,
     active: HashMap<TargetKey, Arc<ActiveTarget>>,
     /// Keys in the order of discovery, as the API lists them.
     order: Vec<TargetKey>,
@@ -58,27 +50,6 @@ struct Pool {
     sync: SummaryTotals,
     sync_failed: u64,
     discovered: u64,
-}
-
-struct Provider {
-    id: u64,
-    kind: ProviderKind,
-    groups: Vec<TargetGroup>,
-    task: Option<JoinHandle<()>>,
-}
-
-#[derive(PartialEq)]
-enum ProviderKind {
-    Static,
-    File(FileSdConfig),
-}
-
-impl Drop for Provider {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
 }
 
 /// Two targets with the same labels and URL are one.
@@ -194,16 +165,36 @@ impl ScrapeManager {
         let shared = Shared {
             state: Mutex::default(),
             workers,
-            runtime,
+            discovery: DiscoveryManager::new(runtime, Arc::default()),
             clock,
             counters,
-            file_counters: Arc::default(),
             hostname: hostname.into(),
         };
         let manager = ScrapeManager {
             shared: Arc::new(shared),
         };
+        manager.set_discovery_throttle(THROTTLE_DEFAULT);
         (manager, seats)
+    }
+
+    /// `--scrape.discovery-reload-interval`: how long found targets may wait while others were just taken.
+    pub fn set_discovery_throttle(&self, throttle: Duration) {
+        let weak = Arc::downgrade(&self.shared);
+        self.shared.discovery.tell(throttle, move |jobs| {
+            let Some(shared) = weak.upgrade() else {
+                return;
+            };
+            let manager = ScrapeManager { shared };
+            let mut state = manager.state();
+            for job in jobs {
+                manager.sync(&mut state, &job);
+            }
+        });
+    }
+
+    /// What finds the targets, for its self metrics.
+    pub fn discovery(&self) -> &DiscoveryManager {
+        &self.shared.discovery
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -240,6 +231,11 @@ impl ScrapeManager {
                 }
             }
         }
+        let providers = configs
+            .iter()
+            .map(|config| (config.job_name.clone(), config.providers()))
+            .collect();
+        self.shared.discovery.apply(&providers);
         for config in configs {
             let name = config.job_name.clone();
             match state.pools.get_mut(&name) {
@@ -254,65 +250,8 @@ impl ScrapeManager {
                     state.pools.insert(name.clone(), pool);
                 }
             }
-            self.renew_providers(&mut state, &name);
             self.sync(&mut state, &name);
         }
-    }
-
-    /// Starts and stops providers so that they are those of the configuration; equal ones go on.
-    fn renew_providers(&self, state: &mut State, name: &str) {
-        let mut next_id = state.next_provider;
-        let Some(pool) = state.pools.get_mut(name) else {
-            return;
-        };
-        let mut old = std::mem::take(&mut pool.providers);
-        let config = &pool.settings.config;
-        let mut providers = vec![Provider {
-            id: next_id,
-            kind: ProviderKind::Static,
-            groups: static_groups(&config.static_configs),
-            task: None,
-        }];
-        next_id += 1;
-        for file in &config.file_sd_configs {
-            let kind = ProviderKind::File(file.clone());
-            if let Some(at) = old.iter().position(|p| p.kind == kind) {
-                providers.push(old.swap_remove(at));
-                continue;
-            }
-            let id = next_id;
-            next_id += 1;
-            let manager = self.clone();
-            let job = name.to_owned();
-            let discovery =
-                FileDiscovery::new(file.clone(), Arc::clone(&self.shared.file_counters));
-            let task = self
-                .shared
-                .runtime
-                .spawn(discovery.run(move |groups| manager.update_groups(&job, id, groups)));
-            providers.push(Provider {
-                id,
-                kind,
-                groups: Vec::new(),
-                task: Some(task),
-            });
-        }
-        pool.providers = providers;
-        state.next_provider = next_id;
-    }
-
-    fn update_groups(&self, job: &str, provider: u64, groups: Vec<TargetGroup>) -> Listener {
-        let mut state = self.state();
-        let Some(slot) = state
-            .pools
-            .get_mut(job)
-            .and_then(|pool| pool.providers.iter_mut().find(|p| p.id == provider))
-        else {
-            return Listener::Gone;
-        };
-        slot.groups = groups;
-        self.sync(&mut state, job);
-        Listener::Present
     }
 
     /// Turns the groups of a job into targets; starts what is new, stops what is gone.
@@ -328,7 +267,7 @@ impl ScrapeManager {
         pool.dropped_count = 0;
         pool.discovered = 0;
         let mut wanted: Vec<Target> = Vec::new();
-        for group in pool.providers.iter().flat_map(|p| &p.groups) {
+        for group in &self.shared.discovery.groups(name) {
             pool.discovered += group.targets.len() as u64;
             let (targets, failures) = targets_of_group(config, group);
             pool.sync_failed += failures.len() as u64;
@@ -414,6 +353,7 @@ impl ScrapeManager {
         let mut state = self.state();
         state.stopped = true;
         state.pools.clear();
+        self.shared.discovery.shut_down();
         for worker in &self.shared.workers {
             worker.shut_down();
         }
@@ -511,22 +451,12 @@ impl ScrapeManager {
     pub fn counters(&self) -> &ScrapeCounters {
         &self.shared.counters
     }
-
-    /// `prometheus_sd_file_read_errors_total` and `prometheus_sd_file_watcher_errors_total`.
-    pub fn file_discovery_errors(&self) -> (u64, u64) {
-        let counters = &self.shared.file_counters;
-        (
-            counters.read_errors.load(Ordering::Relaxed),
-            counters.watcher_errors.load(Ordering::Relaxed),
-        )
-    }
 }
 
 impl Pool {
     fn new(settings: Arc<PoolSettings>) -> Self {
         Pool {
             settings,
-            providers: Vec::new(),
             active: HashMap::new(),
             order: Vec::new(),
             dropped: Vec::new(),

@@ -10,6 +10,7 @@ use super::http_client::{HttpClient, Tls};
 use super::kubernetes::KubernetesSd;
 use crate::config::field::{FilePath, LabelSet, Ms, Section, section};
 use crate::config::yaml::{Node, Problem};
+use ingest::discovery::ProviderConfig;
 use ingest::discovery::config as plain;
 use ingest::http_client::config::Secret;
 use std::collections::BTreeMap;
@@ -582,13 +583,15 @@ impl Discovery {
         self.static_configs.iter().map(group).collect()
     }
 
-    /// `file_sd_configs` as the scraper takes them.
-    pub fn plain_file(&self) -> Vec<plain::FileSdConfig> {
-        let group = |g: &FileSd| plain::FileSdConfig {
-            files: g.files.iter().map(|f| PathBuf::from(&f.0)).collect(),
-            refresh_interval: g.refresh_interval.std(),
+    /// All other discoveries that are active, as the scraper takes them.
+    pub fn plain(&self) -> Vec<ProviderConfig> {
+        let file = |g: &FileSd| {
+            ProviderConfig::File(plain::FileSdConfig {
+                files: g.files.iter().map(|f| PathBuf::from(&f.0)).collect(),
+                refresh_interval: g.refresh_interval.std(),
+            })
         };
-        self.file_sd_configs.iter().map(group).collect()
+        self.file_sd_configs.iter().map(file).collect()
     }
 }
 

@@ -309,7 +309,7 @@ impl Job {
             },
             http: self.client.plain(),
             static_configs: self.discovery.plain_static(),
-            file_sd_configs: self.discovery.plain_file(),
+            discovery: self.discovery.plain(),
             relabel_configs: under_scheme(
                 &self.relabel_configs,
                 self.validation(),

@@ -34,6 +34,7 @@ impl Bench {
             .run_until(async {
                 let clock = Arc::new(SystemClock::new());
                 let (manager, workers) = ScrapeManager::new(2, Handle::current(), clock, "here");
+                manager.set_discovery_throttle(Duration::from_millis(20));
                 let store = Recorder::new(3);
                 for worker in workers {
                     tokio::task::spawn_local(worker.run(store.clone()));

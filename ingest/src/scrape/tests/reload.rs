@@ -2,6 +2,7 @@
 
 use super::target_server::text;
 use super::*;
+use crate::discovery::ProviderConfig;
 use crate::discovery::config::FileSdConfig;
 use crate::relabel::{Action, Rule, RuleConfig};
 use crate::scrape::config::NameValidation;
@@ -154,7 +155,7 @@ async fn file_targets_come_and_go() {
         write(&format!(r#"[{{"targets":["{}"]}}]"#, b.server.address()));
         let job = ScrapeConfig {
             static_configs: Vec::new(),
-            file_sd_configs: vec![FileSdConfig::new(vec![file.clone()])],
+            discovery: vec![ProviderConfig::File(FileSdConfig::new(vec![file.clone()]))],
             ..b.job()
         };
         b.apply(job.clone());

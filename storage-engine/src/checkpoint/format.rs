@@ -1,10 +1,9 @@
-//! Sections of a checkpoint: the bytes of one, how they are made, found and checked.
+//! Sections of a checkpoint: the bytes of one, how they are made and checked.
 //!
 //! Promise: a section is believed only in the file and at the place it was written for, and only whole; damage to one section hides no
 //! other, because a reader that lost its place tries every aligned offset behind it. Pure: no I/O. Format page: `docs/format/checkpoint.md`.
-//! Not here: what the payloads mean (`series`, `load`).
+//! Not here: finding them in a file (`sections`), what the payloads mean (`series`, `load`).
 
-use std::ops::Range;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// Highest version of the format; a file with a higher one is refused.
@@ -14,15 +13,15 @@ const MAGIC: [u8; 4] = *b"fCKP";
 /// Bytes before the payload.
 pub(super) const SECTION_HEADER_BYTES: usize = 40;
 /// Sections start at multiples of this.
-const SECTION_ALIGNMENT: usize = 8;
+pub(super) const SECTION_ALIGNMENT: usize = 8;
 
-const AT_VERSION: usize = 4;
+pub(super) const AT_VERSION: usize = 4;
 const AT_KIND: usize = 5;
 const AT_PAYLOAD_BYTES: usize = 8;
 const AT_ENTRIES: usize = 12;
 const AT_NUMBER: usize = 16;
 const AT_PAYLOAD_CHECKSUM: usize = 24;
-const AT_HEADER_CHECKSUM: usize = 32;
+pub(super) const AT_HEADER_CHECKSUM: usize = 32;
 
 /// What a section holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +63,7 @@ impl CheckpointSeal {
         CheckpointSeal(xxh3_64(&bytes))
     }
 
-    fn header_checksum(self, offset: u64, header: &[u8]) -> u64 {
+    pub(super) fn header_checksum(self, offset: u64, header: &[u8]) -> u64 {
         xxh3_64_with_seed(&header[..AT_HEADER_CHECKSUM], self.0.wrapping_add(offset))
     }
 }
@@ -123,31 +122,25 @@ pub(super) fn begin_section() -> Vec<u8> {
     vec![0; SECTION_HEADER_BYTES]
 }
 
-/// A section that passed its checks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Section {
+/// What a section's header says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SectionHeader {
     pub(super) kind: SectionKind,
+    pub(super) payload_bytes: usize,
+    /// What is lost with the section.
+    pub(super) entries: u32,
     /// Its place among the sections, from 0.
     pub(super) number: u64,
-    /// Where its payload is in the file.
-    pub(super) payload: Range<usize>,
+    pub(super) payload_checksum: u64,
 }
 
-/// Why a file is no checkpoint for this program.
+/// Why there is no header that this program can use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Newer {
-    pub(super) version: u8,
-}
-
-/// What a file's bytes hold.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    /// Sound sections in the order of the file.
-    pub(super) sections: Vec<Section>,
-    /// Series in sound sections.
-    pub(super) series: u64,
-    /// Series of sections whose header is right and whose payload is not.
-    pub(super) damaged_series: u64,
+pub(super) enum NoHeader {
+    /// Anything but a header.
+    NotASection,
+    /// A sound header of a later format.
+    Newer { version: u8 },
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -162,43 +155,29 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(word)
 }
 
-/// Finds the sound sections of a file.
-pub(super) fn scan(bytes: &[u8], seal: CheckpointSeal) -> Result<Found, Newer> {
-    let mut found = Found::default();
-    let mut at = 0;
-    while let Some(header) = bytes.get(at..at + SECTION_HEADER_BYTES) {
-        let believed = header[..4] == MAGIC
-            && u64_at(header, AT_HEADER_CHECKSUM) == seal.header_checksum(at as u64, header);
-        if !believed {
-            at += SECTION_ALIGNMENT;
-            continue;
-        }
-        let version = header[AT_VERSION];
-        let kind = KINDS.iter().find(|(_, code)| *code == header[AT_KIND]);
-        let (Some((kind, _)), false) = (kind, version > CHECKPOINT_FORMAT_VERSION) else {
-            return Err(Newer { version });
-        };
-        let start = at + SECTION_HEADER_BYTES;
-        let end = start + u32_at(header, AT_PAYLOAD_BYTES) as usize;
-        match bytes.get(start..end) {
-            Some(payload) if xxh3_64(payload) == u64_at(header, AT_PAYLOAD_CHECKSUM) => {
-                if *kind == SectionKind::Series {
-                    found.series += u64::from(u32_at(header, AT_ENTRIES));
-                }
-                found.sections.push(Section {
-                    kind: *kind,
-                    number: u64_at(header, AT_NUMBER),
-                    payload: start..end,
-                });
-            }
-            _ if *kind == SectionKind::Series => {
-                found.damaged_series += u64::from(u32_at(header, AT_ENTRIES));
-            }
-            _ => {}
-        }
-        at = end.next_multiple_of(SECTION_ALIGNMENT);
+/// Reads the header at `offset` of the file.
+pub(super) fn read_header(
+    header: &[u8],
+    seal: CheckpointSeal,
+    offset: u64,
+) -> Result<SectionHeader, NoHeader> {
+    let believed = header[..4] == MAGIC
+        && u64_at(header, AT_HEADER_CHECKSUM) == seal.header_checksum(offset, header);
+    if !believed {
+        return Err(NoHeader::NotASection);
     }
-    Ok(found)
+    let version = header[AT_VERSION];
+    let kind = KINDS.iter().find(|(_, code)| *code == header[AT_KIND]);
+    let (Some((kind, _)), false) = (kind, version > CHECKPOINT_FORMAT_VERSION) else {
+        return Err(NoHeader::Newer { version });
+    };
+    Ok(SectionHeader {
+        kind: *kind,
+        payload_bytes: u32_at(header, AT_PAYLOAD_BYTES) as usize,
+        entries: u32_at(header, AT_ENTRIES),
+        number: u64_at(header, AT_NUMBER),
+        payload_checksum: u64_at(header, AT_PAYLOAD_CHECKSUM),
+    })
 }
 
 /// Numbers and texts of payloads, written.
@@ -293,82 +272,5 @@ impl<'a> PayloadReader<'a> {
 
     pub(super) fn u32(&mut self) -> Result<u32, Malformed> {
         Ok(u32::from_le_bytes(self.array()?))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn file(seal: CheckpointSeal) -> Vec<u8> {
-        let mut writer = SectionWriter::new(seal);
-        let mut file = Vec::new();
-        for (kind, payload) in [
-            (SectionKind::State, &b"state"[..]),
-            (SectionKind::Series, b"some series"),
-            (SectionKind::Series, b"others"),
-            (SectionKind::End, b""),
-        ] {
-            let mut bytes = begin_section();
-            bytes.extend_from_slice(payload);
-            writer.finish(kind, payload.len() as u32, &mut bytes);
-            file.extend_from_slice(&bytes);
-            assert_eq!(writer.offset(), file.len() as u64);
-        }
-        file
-    }
-
-    fn payloads<'a>(found: &Found, bytes: &'a [u8]) -> Vec<&'a [u8]> {
-        let sections = found.sections.iter();
-        sections.map(|s| &bytes[s.payload.clone()]).collect()
-    }
-
-    #[test]
-    fn each_flipped_bit_hides_one_section() {
-        let seal = CheckpointSeal::new(&[1; 16], 2, 77);
-        let sound = file(seal);
-        let whole = scan(&sound, seal).unwrap();
-        let all: [&[u8]; 4] = [b"state", b"some series", b"others", b""];
-        assert_eq!(payloads(&whole, &sound), all);
-        assert_eq!(whole.sections[2].number, 2);
-        for bit in 0..sound.len() * 8 {
-            let mut damaged = sound.clone();
-            damaged[bit / 8] ^= 1 << (bit % 8);
-            let found = scan(&damaged, seal).unwrap();
-            let missing = all
-                .iter()
-                .filter(|p| !payloads(&found, &damaged).contains(p))
-                .count();
-            assert!(
-                missing <= 1 && found.sections.len() + missing == 4,
-                "bit {bit}"
-            );
-            assert!(found.damaged_series <= 11);
-        }
-    }
-
-    #[test]
-    fn a_section_of_another_file_is_none() {
-        let seal = CheckpointSeal::new(&[1; 16], 2, 77);
-        let bytes = file(seal);
-        for other in [
-            CheckpointSeal::new(&[2; 16], 2, 77),
-            CheckpointSeal::new(&[1; 16], 3, 77),
-            CheckpointSeal::new(&[1; 16], 2, 78),
-        ] {
-            assert!(scan(&bytes, other).unwrap().sections.is_empty());
-        }
-        assert!(scan(&bytes[8..], seal).unwrap().sections.is_empty());
-    }
-
-    #[test]
-    fn a_newer_version_is_refused() {
-        let seal = CheckpointSeal::new(&[1; 16], 2, 77);
-        let mut bytes = file(seal);
-        bytes[AT_VERSION] = CHECKPOINT_FORMAT_VERSION + 1;
-        let checksum = seal.header_checksum(0, &bytes[..SECTION_HEADER_BYTES]);
-        bytes[AT_HEADER_CHECKSUM..SECTION_HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
-        let version = CHECKPOINT_FORMAT_VERSION + 1;
-        assert_eq!(scan(&bytes, seal).unwrap_err(), Newer { version });
     }
 }

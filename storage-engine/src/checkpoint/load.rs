@@ -5,13 +5,14 @@
 //! read of the newest is, and what is missing is counted and logged.
 //! A later program's checkpoint is refused and nothing is changed. Not here: the log behind it (`wal`), writing (`take`).
 
-use super::format::{CheckpointSeal, Found, Malformed, PayloadReader, SectionKind, scan};
+use super::format::{CheckpointSeal, Malformed, PayloadReader, SectionKind};
 use super::pages::{FoundPage, PageFileError, read_pages};
 use super::place::CheckpointPlace;
+use super::sections::{Found, ScanError, Section, scan};
 use super::series::read_series;
 use super::state::{PageHome, State};
 use crate::head::sealed::{PageBytes, PageFacts};
-use crate::io::{Disk, FileBytes};
+use crate::io::{Access, Disk, DiskFile, FileBytes, Window};
 use crate::shard::Shard;
 use crate::wal::format::RecordKind;
 use crate::wal::histograms::{LoggedHistogram, decode_histograms};
@@ -83,7 +84,7 @@ struct PageFile {
 struct Candidate {
     lsn: u64,
     path: PathBuf,
-    bytes: FileBytes,
+    file: Box<dyn DiskFile>,
     found: Found,
     /// The whole state, if any copy of it is sound.
     state: Option<State>,
@@ -158,10 +159,21 @@ fn look_at(
     files: &mut BTreeMap<u64, Option<PageFile>>,
 ) -> Result<Candidate, LoadError> {
     let path = place.checkpoint_path(lsn);
-    let bytes = read_all(disk, &path).map_err(failed("read", &path))?;
-    let found = sections(&bytes, place, lsn, &path)?;
-    let state = find_state(&found, &bytes, &path)?;
-    let mut damaged = !is_complete(&found, &bytes);
+    let read_failed = failed("read", &path);
+    let file = disk
+        .open(&path, Access::Buffered)
+        .map_err(failed("open", &path))?;
+    let seal = CheckpointSeal::new(&place.store_id, place.shard, lsn);
+    let found = scan(&*file, seal).map_err(|error| match error {
+        ScanError::Read(source) => failed("read", &path)(source),
+        ScanError::Newer { version } => LoadError::Newer {
+            path: path.display().to_string(),
+            version,
+        },
+    })?;
+    let mut window = Window::new(&*file).map_err(failed("read", &path))?;
+    let state = find_state(&found, &mut window, &path)?;
+    let mut damaged = !is_complete(&found, &mut window).map_err(read_failed)?;
     match &state {
         None => damaged = true,
         Some(state) => {
@@ -180,43 +192,10 @@ fn look_at(
     Ok(Candidate {
         lsn,
         path,
-        bytes,
+        file,
         found,
         state,
         damaged,
-    })
-}
-
-/// The content of a file; what the disk will not give reads as zeros, which no checksum takes for right.
-fn read_all(disk: &dyn Disk, path: &Path) -> io::Result<FileBytes> {
-    const STEP: usize = 1 << 20;
-    const PAGE: usize = 4096;
-    let file = disk.open(path, crate::io::Access::Buffered)?;
-    let mut bytes = vec![0; usize::try_from(file.size()?).map_err(io::Error::other)?];
-    for (step, part) in bytes.chunks_mut(STEP).enumerate() {
-        let at = (step * STEP) as u64;
-        if file.read_at(at, part).is_ok() {
-            continue;
-        }
-        for (page, part) in part.chunks_mut(PAGE).enumerate() {
-            if file.read_at(at + (page * PAGE) as u64, part).is_err() {
-                part.fill(0);
-            }
-        }
-    }
-    Ok(FileBytes::from(bytes))
-}
-
-fn sections(
-    bytes: &[u8],
-    place: &CheckpointPlace,
-    lsn: u64,
-    path: &Path,
-) -> Result<Found, LoadError> {
-    let seal = CheckpointSeal::new(&place.store_id, place.shard, lsn);
-    scan(bytes, seal).map_err(|newer| LoadError::Newer {
-        path: path.display().to_string(),
-        version: newer.version,
     })
 }
 
@@ -229,22 +208,31 @@ fn malformed(path: &Path) -> impl Fn(Malformed) -> LoadError + use<> {
 }
 
 /// The last sound copy of the state.
-fn find_state(found: &Found, bytes: &[u8], path: &Path) -> Result<Option<State>, LoadError> {
+fn find_state(
+    found: &Found,
+    window: &mut Window<'_>,
+    path: &Path,
+) -> Result<Option<State>, LoadError> {
     let mut sections = found.sections.iter().rev();
-    let section = sections.find(|s| s.kind == SectionKind::State);
-    section
-        .map(|section| State::read(&bytes[section.payload.clone()]).map_err(malformed(path)))
-        .transpose()
+    let Some(section) = sections.find(|s| s.kind == SectionKind::State) else {
+        return Ok(None);
+    };
+    let payload = section.payload(window).map_err(failed("read", path))?;
+    let state = payload.map(|payload| State::read(payload).map_err(malformed(path)));
+    state.transpose()
 }
 
 /// Is every section there that was written?
-fn is_complete(found: &Found, bytes: &[u8]) -> bool {
+fn is_complete(found: &Found, window: &mut Window<'_>) -> io::Result<bool> {
     let Some(end) = found.sections.last() else {
-        return false;
+        return Ok(false);
     };
     let in_order = found.sections.iter().zip(0..).all(|(s, n)| s.number == n);
-    let counted = PayloadReader(&bytes[end.payload.clone()]).varint() == Ok(end.number);
-    end.kind == SectionKind::End && in_order && counted
+    if end.kind != SectionKind::End || !in_order {
+        return Ok(false);
+    }
+    let payload = end.payload(window)?;
+    Ok(payload.is_some_and(|payload| PayloadReader(payload).varint() == Ok(end.number)))
 }
 
 fn open_pages(
@@ -312,11 +300,13 @@ fn restore(
         histograms: Vec::new(),
         loaded: LoadedCheckpoint {
             lsn: candidate.lsn,
-            bytes: candidate.bytes.len() as u64,
+            bytes: found.bytes,
             ..LoadedCheckpoint::default()
         },
     };
-    restoring.put_pages(candidate, files)?;
+    let read_failed = || failed("read", &candidate.path);
+    let mut window = Window::new(&*candidate.file).map_err(read_failed())?;
+    restoring.put_pages(candidate, &mut window, files)?;
     let shard = restoring.target.shard();
     shard.restore_begin(found.series as usize);
     for kind in [
@@ -325,13 +315,16 @@ fn restore(
         SectionKind::Record,
     ] {
         for section in found.sections.iter().filter(|s| s.kind == kind) {
-            restoring.put_section(section.kind, &candidate.bytes[section.payload.clone()])?;
+            match section.payload(&mut window).map_err(read_failed())? {
+                Some(payload) => restoring.put_section(section.kind, payload)?,
+                None => restoring.lost_meanwhile(section),
+            }
         }
     }
     if let Some(state) = &candidate.state {
         restoring.target.shard().restore_state(&state.shard);
     }
-    restoring.loaded.series_lost = count_lost(candidate);
+    restoring.loaded.series_lost += count_lost(candidate, &mut window).map_err(read_failed())?;
     Ok(restoring.loaded)
 }
 
@@ -341,6 +334,14 @@ impl Restoring<'_> {
             path: self.path.display().to_string(),
             cause: cause.to_string(),
         }
+    }
+
+    /// A section was sound a moment ago: the disk reads one thing now and another then.
+    fn lost_meanwhile(&mut self, section: &Section) {
+        if section.kind == SectionKind::Series {
+            self.loaded.series_lost += u64::from(section.entries);
+        }
+        tracing::error!(path = %self.path.display(), section = section.number, "a section of the checkpoint that was sound reads otherwise now; what it holds is missing");
     }
 
     fn put_section(&mut self, kind: SectionKind, payload: &[u8]) -> Result<(), LoadError> {
@@ -376,12 +377,14 @@ impl Restoring<'_> {
     fn put_pages(
         &mut self,
         candidate: &Candidate,
+        window: &mut Window<'_>,
         files: BTreeMap<u64, Option<PageFile>>,
     ) -> Result<(), LoadError> {
         let mut here = BTreeMap::new();
         for section in &candidate.found.sections {
-            if section.kind == SectionKind::OpenPage {
-                let payload = &candidate.bytes[section.payload.clone()];
+            if section.kind == SectionKind::OpenPage
+                && let Some(payload) = section.payload(window).map_err(failed("read", self.path))?
+            {
                 let (sequence, page) = read_page(payload).map_err(malformed(self.path))?;
                 here.insert(sequence, page);
             }
@@ -395,7 +398,7 @@ impl Restoring<'_> {
             let shard = self.target.shard();
             let restored = match home {
                 PageHome::Here => here.remove(&sequence).is_some_and(|(facts, bytes)| {
-                    shard.restore_page(sequence, None, PageBytes::Heap(bytes.to_vec()), facts)
+                    shard.restore_page(sequence, None, PageBytes::Heap(bytes), facts)
                 }),
                 PageHome::File(first) => {
                     find_page(&files, first, sequence).is_some_and(|(file, page)| {
@@ -412,23 +415,20 @@ impl Restoring<'_> {
     }
 }
 
-/// Series that were written and are not here. Without the last section, only those whose section still has its header are known.
-fn count_lost(candidate: &Candidate) -> u64 {
+/// Series that were written and are not in sound sections. Without the last section, only those whose section still has its header are known.
+fn count_lost(candidate: &Candidate, window: &mut Window<'_>) -> io::Result<u64> {
     let found = &candidate.found;
     let end = found.sections.iter().find(|s| s.kind == SectionKind::End);
-    let written = end.and_then(|end| {
-        let mut reader = PayloadReader(&candidate.bytes[end.payload.clone()]);
+    let payload = end.map(|end| end.payload(window)).transpose()?.flatten();
+    let written = payload.and_then(|payload| {
+        let mut reader = PayloadReader(payload);
         reader.varint().ok()?;
         reader.varint().ok()
     });
-    let sound = found.series;
-    written.map_or(found.damaged_series, |w| w.saturating_sub(sound))
+    Ok(written.map_or(found.damaged_series, |w| w.saturating_sub(found.series)))
 }
 
-/// Facts and bytes of a page that lies in a checkpoint.
-type PageHere<'a> = (PageFacts, &'a [u8]);
-
-fn read_page(payload: &[u8]) -> Result<(u64, PageHere<'_>), Malformed> {
+fn read_page(payload: &[u8]) -> Result<(u64, (PageFacts, Vec<u8>)), Malformed> {
     let mut reader = PayloadReader(payload);
     let sequence = reader.varint()?;
     let facts = PageFacts {
@@ -436,7 +436,7 @@ fn read_page(payload: &[u8]) -> Result<(u64, PageHere<'_>), Malformed> {
         chunks: reader.small()?,
         samples: reader.small()?,
     };
-    Ok((sequence, (facts, reader.0)))
+    Ok((sequence, (facts, reader.0.to_vec())))
 }
 
 /// A sound page stays in its file; of a damaged one, a copy is kept in memory that says where it must not be read.
@@ -457,12 +457,18 @@ pub(super) fn read_state(
     place: &CheckpointPlace,
     lsn: u64,
 ) -> io::Result<Option<State>> {
-    let bytes = read_all(disk, &place.checkpoint_path(lsn))?;
+    let file = disk.open(&place.checkpoint_path(lsn), Access::Buffered)?;
     let seal = CheckpointSeal::new(&place.store_id, place.shard, lsn);
-    let Ok(found) = scan(&bytes, seal) else {
-        return Ok(None);
+    let found = match scan(&*file, seal) {
+        Ok(found) => found,
+        Err(ScanError::Read(error)) => return Err(error),
+        Err(ScanError::Newer { .. }) => return Ok(None),
     };
     let mut sections = found.sections.iter().rev();
-    let section = sections.find(|s| s.kind == SectionKind::State);
-    Ok(section.and_then(|section| State::read(&bytes[section.payload.clone()]).ok()))
+    let Some(section) = sections.find(|s| s.kind == SectionKind::State) else {
+        return Ok(None);
+    };
+    let mut window = Window::new(&*file)?;
+    let payload = section.payload(&mut window)?;
+    Ok(payload.and_then(|payload| State::read(payload).ok()))
 }

@@ -8,6 +8,7 @@ mod format;
 mod load;
 mod pages;
 mod place;
+mod sections;
 mod series;
 mod state;
 mod take;

@@ -13,6 +13,7 @@ pub(crate) mod bits;
 mod histograms;
 pub(crate) mod hot;
 mod image;
+mod lines;
 pub(crate) mod out_of_order;
 mod page;
 mod read;
@@ -26,6 +27,7 @@ use crate::tombstones::Tombstones;
 use histograms::Histograms;
 pub(crate) use histograms::reset_hint;
 use hot::{Appended, Hot};
+use lines::Lines;
 use out_of_order::OutOfOrder;
 use sealed::Sealed;
 use slab::Slab;
@@ -80,60 +82,9 @@ pub(crate) struct HeadSizes {
     pub(crate) samples: u64,
 }
 
-/// Hot lines in a page: 64 KiB.
-const PAGE_LINES: usize = 1024;
-
-/// Hot lines in pages, so that a growing shard neither copies them nor keeps room for twice as many.
-#[derive(Default)]
-struct Lines {
-    pages: Vec<Box<[Hot; PAGE_LINES]>>,
-    len: usize,
-}
-
-impl Lines {
-    fn len(&self) -> usize {
-        self.len
-    }
-
-    fn grow(&mut self, len: usize) {
-        while self.pages.len() * PAGE_LINES < len {
-            // By way of a vector: an array literal of this size would be built on the stack first.
-            let page = vec![Hot::VACANT; PAGE_LINES].into_boxed_slice();
-            let Ok(page) = page.try_into() else {
-                unreachable!("BUG: a page has {PAGE_LINES} lines");
-            };
-            self.pages.push(page);
-        }
-        self.len = len;
-    }
-
-    #[inline(always)]
-    fn get(&self, index: usize) -> Option<&Hot> {
-        Some(&self.pages.get(index / PAGE_LINES)?[index % PAGE_LINES])
-    }
-
-    #[inline(always)]
-    fn get_mut(&mut self, index: usize) -> Option<&mut Hot> {
-        Some(&mut self.pages.get_mut(index / PAGE_LINES)?[index % PAGE_LINES])
-    }
-
-    /// Address of a line, for prefetching only.
-    #[inline(always)]
-    fn address(&self, index: usize) -> *const Hot {
-        match self.pages.get(index / PAGE_LINES) {
-            Some(page) => page.as_ptr().wrapping_add(index % PAGE_LINES),
-            None => std::ptr::null(),
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        self.pages.len() * size_of::<[Hot; PAGE_LINES]>()
-    }
-}
-
 /// All series of one shard, by slot.
 pub(crate) struct Head {
-    hot: Lines,
+    hot: Lines<Hot>,
     /// Oldest timestamp of each series; read by queries only, so not in the hot line.
     oldest: Vec<TimestampMs>,
     slab: Slab,
@@ -155,7 +106,7 @@ pub(crate) struct Head {
 impl Default for Head {
     fn default() -> Head {
         Head {
-            hot: Lines::default(),
+            hot: Lines::new(Hot::VACANT),
             oldest: Vec::new(),
             slab: Slab::default(),
             sealed: Sealed::default(),

@@ -5,10 +5,12 @@
 //! Promise: a segment belongs to one series until released; no memory is given back to the system, the next chunk
 //! takes it.
 
+use super::lines::Lines;
+
 /// Data words of a segment.
 pub(crate) const SEGMENT_DATA_WORDS: u8 = 7;
-/// Segments in a page: 128 KiB.
-const PAGE_SEGMENTS: usize = 2048;
+/// Segments at most: 256 GiB.
+const SEGMENTS_MAX: usize = NONE as usize;
 /// No segment.
 const NONE: u32 = u32::MAX;
 
@@ -32,20 +34,17 @@ pub(crate) fn prefetch<T>(address: *const T) {
     let _ = address;
 }
 
-/// Pages of segments.
+/// All segments of a shard.
 pub(crate) struct Slab {
-    pages: Vec<Box<[Segment]>>,
+    segments: Lines<Segment>,
     free: u32,
-    /// Segments of the last page that were never used.
-    uncut: u32,
 }
 
 impl Default for Slab {
     fn default() -> Self {
         Slab {
-            pages: Vec::new(),
+            segments: Lines::new(Segment([0; 8])),
             free: NONE,
-            uncut: 0,
         }
     }
 }
@@ -53,8 +52,8 @@ impl Default for Slab {
 impl Slab {
     #[inline(always)]
     fn at(&mut self, segment: u32) -> &mut Segment {
-        let segment = segment as usize;
-        &mut self.pages[segment / PAGE_SEGMENTS][segment % PAGE_SEGMENTS]
+        let line = self.segments.get_mut(segment as usize);
+        line.expect("BUG: a segment that was never cut")
     }
 
     /// A segment for the start of a stream; its data words are unspecified.
@@ -81,18 +80,13 @@ impl Slab {
 
     /// A segment that was never used.
     fn cut(&mut self) -> u32 {
-        if self.uncut == 0 {
-            assert!(
-                self.pages.len() < NONE as usize / PAGE_SEGMENTS,
-                "BUG: open chunks take more than 256 GiB"
-            );
-            self.pages
-                .push(vec![Segment([0; 8]); PAGE_SEGMENTS].into_boxed_slice());
-            self.uncut = PAGE_SEGMENTS as u32;
-        }
-        let segment = (self.pages.len() * PAGE_SEGMENTS) as u32 - self.uncut;
-        self.uncut -= 1;
-        segment
+        let segment = self.segments.len();
+        assert!(
+            segment < SEGMENTS_MAX,
+            "BUG: open chunks take more than 256 GiB"
+        );
+        self.segments.grow(segment + 1);
+        segment as u32
     }
 
     /// Gives back a stream of `count` segments that ends with `last`.
@@ -115,23 +109,19 @@ impl Slab {
     /// The data words of a segment, and the segment before it.
     #[inline]
     pub(super) fn segment(&self, segment: u32) -> (&[u64], u32) {
-        let segment = segment as usize;
-        let line = &self.pages[segment / PAGE_SEGMENTS][segment % PAGE_SEGMENTS];
+        let line = self.segments.get(segment as usize);
+        let line = line.expect("BUG: a segment that was never cut");
         (&line.0[1..], line.0[0] as u32)
     }
 
     /// Address of a segment, for prefetching only.
     #[inline(always)]
     pub(super) fn address(&self, segment: u32) -> *const u8 {
-        let segment = segment as usize;
-        match self.pages.get(segment / PAGE_SEGMENTS) {
-            Some(page) => page.as_ptr().wrapping_add(segment % PAGE_SEGMENTS).cast(),
-            None => std::ptr::null(),
-        }
+        self.segments.address(segment as usize).cast()
     }
 
-    /// Bytes of all pages.
+    /// Bytes of all segments.
     pub(super) fn bytes(&self) -> u64 {
-        (self.pages.len() * PAGE_SEGMENTS * size_of::<Segment>()) as u64
+        self.segments.bytes() as u64
     }
 }

@@ -228,6 +228,11 @@ impl List {
 
 /// Adds ascending slots to a set. Those above all others, the common case, need no search.
 fn extend_ascending(set: &mut RoaringBitmap, slots: &[u32]) {
+    // A new list begins with the first of them.
+    let slots = match slots.split_first() {
+        Some((first, others)) if set.max() == Some(*first) => others,
+        _ => slots,
+    };
     if set.append(slots.iter().copied()).is_err() {
         set.extend(slots.iter().copied());
     }

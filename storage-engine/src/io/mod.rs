@@ -13,6 +13,7 @@ mod read_only;
 mod reserve;
 mod simulated;
 mod standard;
+mod window;
 
 pub use aligned::AlignedBytes;
 pub use dir_lock::DirLock;
@@ -23,6 +24,7 @@ pub use read_only::ReadOnlyDisk;
 pub use reserve::{give_up_reserve, has_reserve, make_reserve};
 pub use simulated::{CrashImage, DiskHook, Fault, Operation, SimulatedDisk, Verdict, WriteNote};
 pub use standard::{StandardDisk, random_bytes};
+pub(crate) use window::{UNREADABLE_BYTES, WINDOW_BYTES, Window};
 
 use std::io;
 use std::path::Path;

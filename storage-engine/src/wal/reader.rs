@@ -7,86 +7,11 @@
 use super::format::{
     HeaderError, RECORD_ALIGNMENT, RECORD_HEADER_BYTES, RecordHeader, SegmentSeal, read_header,
 };
-use crate::io::DiskFile;
+use crate::io::{UNREADABLE_BYTES, WINDOW_BYTES, Window};
 use std::io;
 
-/// Bytes read at once.
-const WINDOW_BYTES: usize = 1 << 20;
-/// What is given up when a read fails: a page, as the kernel reads them.
-const UNREADABLE_BYTES: usize = 4096;
 /// Length from which on it is worth while to read the header behind a record alone.
 const PASSED_OVER_BYTES: usize = 32 << 10;
-
-/// A part of a file in memory that moves along.
-pub(super) struct Window<'a> {
-    file: &'a dyn DiskFile,
-    file_bytes: u64,
-    start: u64,
-    content: Vec<u8>,
-    /// Bytes that the disk would not give; they read as zeros.
-    pub(super) unreadable_bytes: u64,
-}
-
-impl<'a> Window<'a> {
-    pub(super) fn new(file: &'a dyn DiskFile) -> io::Result<Window<'a>> {
-        let file_bytes = file.size()?;
-        Ok(Window {
-            file,
-            file_bytes,
-            start: 0,
-            content: Vec::new(),
-            unreadable_bytes: 0,
-        })
-    }
-
-    pub(super) fn file_bytes(&self) -> u64 {
-        self.file_bytes
-    }
-
-    /// The bytes `offset..offset + bytes`; `None` beyond the end of the file.
-    pub(super) fn get(&mut self, offset: u64, bytes: usize) -> io::Result<Option<&[u8]>> {
-        self.get_with(offset, bytes, WINDOW_BYTES)
-    }
-
-    /// As [`Self::get`], reading `ahead` bytes if it must read.
-    fn get_with(&mut self, offset: u64, bytes: usize, ahead: usize) -> io::Result<Option<&[u8]>> {
-        let end = offset + bytes as u64;
-        if end > self.file_bytes {
-            return Ok(None);
-        }
-        if offset < self.start || end > self.start + self.content.len() as u64 {
-            self.load(offset, bytes.max(ahead))?;
-        }
-        let at = (offset - self.start) as usize;
-        // The file may have shrunk under us; then what it held is gone.
-        Ok(self.content.get(at..at + bytes))
-    }
-
-    fn load(&mut self, offset: u64, bytes: usize) -> io::Result<()> {
-        let bytes = bytes.min((self.file_bytes - offset) as usize);
-        self.start = offset;
-        self.content.resize(bytes, 0);
-        match self.file.read_at(offset, &mut self.content) {
-            Ok(read) => self.content.truncate(read),
-            Err(error) if error.raw_os_error() == Some(libc::EIO) => self.load_readable(offset),
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    /// Page by page, zeros for the pages that cannot be read.
-    fn load_readable(&mut self, offset: u64) {
-        let mut unreadable = 0;
-        for (index, page) in self.content.chunks_mut(UNREADABLE_BYTES).enumerate() {
-            let at = offset + (index * UNREADABLE_BYTES) as u64;
-            if self.file.read_at(at, page).is_err() {
-                page.fill(0);
-                unreadable += page.len() as u64;
-            }
-        }
-        self.unreadable_bytes += unreadable;
-    }
-}
 
 /// A record whose checksums are right.
 #[derive(Debug, Clone, Copy)]

@@ -12,10 +12,10 @@ use super::format::{
     encode_mark_record, stamp_record,
 };
 use super::histograms::{LoggedHistogram, decode_histograms};
-use super::reader::{FoundRecord, ScanError, Window, scan};
+use super::reader::{FoundRecord, ScanError, scan};
 use super::segment::{SegmentFile, WalPlace, parse_name};
 use super::writer::LogPosition;
-use crate::io::{Access, Disk, DiskFile};
+use crate::io::{Access, Disk, DiskFile, Window};
 use crate::model::{SeriesRef, TimestampMs};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};

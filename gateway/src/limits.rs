@@ -51,3 +51,27 @@ pub const PUSH_QUEUE_BYTES_MAX: usize = 256 << 20;
 pub const PUSH_COMMIT_BYTES_MAX: usize = 4 << 20;
 /// How far the push log may grow beyond twice its length when it was last written anew; then it is written anew.
 pub const PUSH_LOG_SLACK_BYTES: u64 = 16 << 20;
+
+/// Highest cost of a bcrypt hash in the web configuration (16: about four seconds a check); a higher one is refused at load.
+pub const BCRYPT_COST_MAX: u32 = 16;
+/// Passwords that are checked at once at most, on threads of their own; never more than half the cores, but one.
+pub const PASSWORDS_CHECKED_AT_ONCE_MAX: usize = 4;
+/// Callers that may wait for their password to be checked; further ones are answered with 503.
+pub const PASSWORDS_WAITING_MAX: usize = 256;
+/// Good passwords that are known without a check; beyond it all are forgotten.
+pub const PASSWORDS_KNOWN_MAX: usize = 1024;
+/// Shortest bearer token; a shorter one is refused at load.
+pub const TOKEN_BYTES_MIN: usize = 16;
+/// How often the web configuration and the files that it names are looked at.
+pub const WEB_CONFIG_LOOK_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Longest head of an HTTP/1.1 request in bytes; a longer one is refused with 431. (At most 100 headers; hyper's own bound.)
+pub const HEAD_BYTES_MAX: usize = 400 << 10;
+/// Longest header list of an HTTP/2 request in bytes; a longer one is refused.
+pub const HEADER_LIST_BYTES_MAX: u32 = 400 << 10;
+/// Requests that one HTTP/2 connection may have open at once, as Go's server.
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 250;
+/// Longest time between the first byte of a request's head and its last, and of a TLS handshake; a slower connection is closed.
+pub const HEAD_SECONDS_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+/// How often a worker looks for connections that are too slow or idle for too long; the bounds above are kept to within this.
+pub const CONNECTIONS_LOOK_EVERY: std::time::Duration = std::time::Duration::from_secs(2);

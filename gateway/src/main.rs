@@ -9,6 +9,9 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
         Some("tsdb") => return gateway::tsdb_command::run(arguments),
+        Some("check") if std::env::args().nth(2).as_deref() == Some("web-config") => {
+            return gateway::web_config::command::run(arguments.skip(1));
+        }
         Some("promql") => return gateway::promql_command::run(arguments),
         _ => {}
     }
@@ -44,6 +47,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(StartError::Config { path, reason }) => {
             tracing::error!(err = %reason, "Error loading config (--config.file={path})");
+            ExitCode::FAILURE
+        }
+        Err(StartError::Web(error)) => {
+            tracing::error!(err = %error, "Unable to validate web configuration file");
             ExitCode::FAILURE
         }
         Err(error) => {

@@ -5,6 +5,7 @@
 use crate::push::PushGateway;
 use crate::query_slots::QuerySlots;
 use crate::self_metrics::Counter;
+use crate::web_config::WebConfig;
 use arc_swap::ArcSwap;
 use ingest::append::AppendTarget;
 use ingest::remote_write::Version;
@@ -37,6 +38,10 @@ pub struct Services {
     pub writes: WriteCounters,
     /// What receivers of rows brought.
     pub rows: RowCounters,
+    /// `--web.config.file`
+    pub web: Option<Arc<WebConfig>>,
+    /// Where this process scrapes itself when there is a web configuration.
+    pub own_door: Option<std::net::SocketAddr>,
     /// The push gateway, unless it is switched off.
     pub push: Option<PushGateway>,
     /// The jobs of the configuration in force, without our own.

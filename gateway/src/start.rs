@@ -10,9 +10,11 @@ use crate::cli::{Ack, Flags, Runtime};
 use crate::config::{Config, Defaults};
 use crate::http::server::{ServerLimits, bind, serve};
 use crate::limits::{OPEN_FILES_WANTED, SHUTDOWN_DRAIN_MAX};
+use crate::own_door::{OwnDoor, lead_through};
 use crate::push::{LogError, PushGateway, PushOptions, SyncMode};
 use crate::query_slots::QuerySlots;
 use crate::services::{ConfiguredJobs, RowCounters, Services, StoreTarget, WriteCounters};
+use crate::web_config::{WebConfig, WebConfigError};
 use crate::worker::{HttpMetrics, Worker};
 use arc_swap::ArcSwap;
 use ingest::clock::{Clock, SystemClock};
@@ -56,6 +58,9 @@ pub enum StartError {
         /// What is wrong, with line and column.
         reason: String,
     },
+    /// The web configuration is bad or not there.
+    #[error("Unable to validate web configuration file: {0}")]
+    Web(#[from] WebConfigError),
     /// An address cannot be listened on.
     #[error("unable to start listener on {address}: {source}")]
     Listen {
@@ -95,6 +100,10 @@ async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
         Ok(open_files) => tracing::debug!(open_files, "limit of open files"),
         Err(error) => tracing::warn!(err = %error, "the limit of open files cannot be raised"),
     }
+    let web = match &flags.web_config_file {
+        Some(path) => Some(Arc::new(WebConfig::load(path)?)),
+        None => None,
+    };
     let mut listeners = Vec::new();
     for address in &flags.listen_addresses {
         let bound = bind(*address, flags.workers).map_err(|source| StartError::Listen {
@@ -108,6 +117,10 @@ async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
         .flatten()
         .next()
         .and_then(|l| l.local_addr().ok());
+    let own_door = match &web {
+        Some(_) => OwnDoor::open(flags.workers)?,
+        None => OwnDoor::default(),
+    };
     // The watch begins before the file is read, so that no change falls between the two.
     let watched = AutoReload::new(&flags);
     let config = load(&flags, address)?;
@@ -129,17 +142,25 @@ async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
         engine: ArcSwap::from_pointee(engine(&flags, &config, &queries)),
         queries,
         scrape: scrape.clone(),
-        global_url: global_url(&flags, address),
+        global_url: global_url(&flags, address, web.as_deref()),
         config_yaml: ArcSwap::from_pointee(config.to_yaml()),
         write_messages: write_messages(&flags),
         writes: WriteCounters::default(),
         rows: RowCounters::default(),
+        web: web.clone(),
+        own_door: own_door.address,
         push,
         jobs: ArcSwap::from_pointee(ConfiguredJobs::default()),
     });
     let (app, reloads) = App::new(flags);
     let app = Arc::new(app);
-    let threads = start_workers(&app, &services, listeners, seats)?;
+    if let Some(web) = &web {
+        for warning in &web.current().warnings {
+            tracing::warn!("{warning}");
+        }
+        tokio::spawn(Arc::clone(web).watch(app.shutdown_signal()));
+    }
+    let threads = start_workers(&app, &services, listeners, own_door.listeners, seats)?;
     let opening = Instant::now();
     tokio::select! {
         ready = store.wait_ready() => ready?,
@@ -150,7 +171,8 @@ async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
         apply(&app, &services, address, config).await;
         app.set_ready();
         tracing::info!("Server is ready to receive web requests.");
-        announce(address, &app.flags().route_prefix);
+        let scheme = scheme(web.as_deref());
+        announce(address, scheme, &app.flags().route_prefix);
     }
     control(&app, &services, address, reloads, watched, &mut signals).await;
     stop(&services, threads, &mut signals).await;
@@ -283,7 +305,19 @@ fn hostname() -> String {
     name.trim().to_owned()
 }
 
-fn global_url(flags: &Flags, address: Option<SocketAddr>) -> GlobalUrlOptions {
+/// How a browser reaches us.
+fn scheme(web: Option<&WebConfig>) -> &'static str {
+    match web.is_some_and(|web| web.current().tls.is_some()) {
+        true => "https",
+        false => "http",
+    }
+}
+
+fn global_url(
+    flags: &Flags,
+    address: Option<SocketAddr>,
+    web: Option<&WebConfig>,
+) -> GlobalUrlOptions {
     let listen_address = address.map_or_else(String::new, |a| a.to_string());
     match url::Url::parse(&flags.external_url) {
         Ok(url) => {
@@ -304,7 +338,7 @@ fn global_url(flags: &Flags, address: Option<SocketAddr>) -> GlobalUrlOptions {
             GlobalUrlOptions {
                 listen_address,
                 host,
-                scheme: "http".to_owned(),
+                scheme: scheme(web).to_owned(),
             }
         }
     }
@@ -359,13 +393,19 @@ async fn apply(app: &App, services: &Services, address: Option<SocketAddr>, mut 
 fn apply_jobs(app: &App, services: &Services, address: Option<SocketAddr>) {
     let configured = services.jobs.load();
     let mut jobs = configured.jobs.clone();
+    if app.flags().config_path().is_none() {
+        // The built-in configuration knows no target but this server.
+        jobs.iter_mut().for_each(|job| lead_through(services, job));
+    }
     let is_free = jobs.iter().all(|job| job.job_name != PUSH_JOB);
     let used = services.push.as_ref().is_some_and(PushGateway::is_used);
     if let Some(address) = address
         && is_free
         && used
     {
-        jobs.extend(push_job(app.flags(), address, configured.interval));
+        let mut job = push_job(app.flags(), address, configured.interval);
+        job.iter_mut().for_each(|job| lead_through(services, job));
+        jobs.extend(job);
     }
     services.scrape.apply(jobs, &configured.external_labels);
 }
@@ -425,6 +465,7 @@ fn start_workers(
     app: &Arc<App>,
     services: &Arc<Services>,
     listeners: Vec<Vec<TcpListener>>,
+    own_door: Vec<TcpListener>,
     seats: Vec<ScrapeWorker>,
 ) -> Result<Vec<JoinHandle<()>>, StartError> {
     let flags = app.flags();
@@ -442,7 +483,12 @@ fn start_workers(
         }
     }
     let mut threads = Vec::new();
+    let mut own_door = own_door.into_iter();
     for (index, (own, seat)) in per_worker.into_iter().zip(seats).enumerate() {
+        let doors = Doors {
+            public: own,
+            own: own_door.next(),
+        };
         let (app, services, http, limits) =
             (app.clone(), services.clone(), http.clone(), limits.clone());
         let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -452,12 +498,18 @@ fn start_workers(
                 let local = LocalSet::new();
                 local.block_on(
                     &runtime,
-                    work(index, app, services, http, limits, own, seat),
+                    work(index, app, services, http, limits, doors, seat),
                 );
             })?;
         threads.push(thread);
     }
     Ok(threads)
+}
+
+/// The listeners of one worker.
+struct Doors {
+    public: Vec<TcpListener>,
+    own: Option<TcpListener>,
 }
 
 async fn work(
@@ -466,7 +518,7 @@ async fn work(
     services: Arc<Services>,
     http: Arc<HttpMetrics>,
     limits: ServerLimits,
-    listeners: Vec<TcpListener>,
+    doors: Doors,
     seat: ScrapeWorker,
 ) {
     let target = StoreTarget(services.store.clone());
@@ -483,11 +535,13 @@ async fn work(
         rows,
     });
     let mut servers = tokio::task::JoinSet::new();
-    for listener in listeners {
+    let public = doors.public.into_iter().map(|listener| (listener, false));
+    for (listener, own) in public.chain(doors.own.map(|listener| (listener, true))) {
         servers.spawn_local(serve(
             listener,
             worker.clone(),
             limits.clone(),
+            own,
             shutdown.clone(),
         ));
     }
@@ -511,7 +565,7 @@ fn random_seed() -> u64 {
     clippy::print_stdout,
     reason = "the one line for a person who started it by hand"
 )]
-fn announce(address: Option<SocketAddr>, route_prefix: &str) {
+fn announce(address: Option<SocketAddr>, scheme: &str, route_prefix: &str) {
     let Some(address) = address else { return };
     let host = if address.ip().is_unspecified() {
         "localhost".to_owned()
@@ -522,7 +576,7 @@ fn announce(address: Option<SocketAddr>, route_prefix: &str) {
         }
     };
     println!(
-        "Listening on {address}, open http://{host}:{}{route_prefix}",
+        "Listening on {address}, open {scheme}://{host}:{}{route_prefix}",
         address.port()
     );
     let _ = std::io::stdout().flush();

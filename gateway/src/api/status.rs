@@ -332,6 +332,9 @@ pub fn metrics(worker: &Worker, request: &Request) -> Response {
     super::storage_metrics::write(&mut page, &worker.services.store);
     worker.services.queries.write(&mut page);
     worker.http.write(&mut page);
+    if let Some(web) = &worker.services.web {
+        web.write(&mut page);
+    }
     write_receiver(&mut page, &worker.services.writes);
     let rows = &worker.services.rows;
     for (name, help, counter) in [

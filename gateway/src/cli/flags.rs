@@ -114,6 +114,8 @@ pub struct Flags {
     pub listen_addresses: Vec<SocketAddr>,
     /// `--web.workers`, 0 replaced by the number of cores.
     pub workers: usize,
+    /// `--web.config.file`
+    pub web_config_file: Option<PathBuf>,
     /// `--web.read-timeout`
     pub read_timeout: Duration,
     /// `--web.max-connections`
@@ -235,6 +237,9 @@ impl Flags {
             print_default_config: is_on("print-default-config"),
             listen_addresses: listen_addresses(given, text("web.listen-address"))?,
             workers,
+            web_config_file: Some(text("web.config.file"))
+                .filter(|given| !given.is_empty())
+                .map(PathBuf::from),
             read_timeout: duration("web.read-timeout"),
             connections_max: count("web.max-connections").max(1),
             route_prefix: prefix.clone(),

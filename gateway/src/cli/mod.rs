@@ -9,5 +9,6 @@ mod table;
 
 pub use flags::{Ack, Flags, FlagsError, LogFormat, LogLevel, Runtime, retention_of};
 pub use help::{documentation, help, version};
+pub(crate) use parse::parse_go_duration;
 pub use parse::{Ask, Given, UsageError, flags_map, parse};
 pub use table::{FEATURES, FLAGS, FlagSpec, Kind, Mode, Status, find};

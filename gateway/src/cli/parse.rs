@@ -216,7 +216,7 @@ fn check(spec: &FlagSpec, value: &str) -> Result<(), String> {
 }
 
 /// Go's own duration notation, in seconds: decimal numbers, each with a unit (`1.5h`, `2h45m`).
-fn parse_go_duration(text: &str) -> Option<f64> {
+pub(crate) fn parse_go_duration(text: &str) -> Option<f64> {
     let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
     let mut seconds = 0.0;
     if rest.is_empty() {

@@ -127,7 +127,7 @@ pub const FLAGS: &[FlagSpec] = &[
     flag("auto-gomemlimit", Bool, "true", "Automatically set GOMEMLIMIT to match Linux container or system memory limit").inert(),
     flag("auto-gomemlimit.ratio", Float, "0.9", "The ratio of reserved GOMEMLIMIT memory to the detected maximum container or system memory").inert(),
     flag("auto-gomemlimit.refresh-interval", GoDuration, "0s", "Interval at which to re-detect the container or system memory limit and update GOMEMLIMIT accordingly.").inert(),
-    flag("web.config.file", Text, "", "[EXPERIMENTAL] Path to configuration file that can enable TLS or authentication.").inert(),
+    flag("web.config.file", Text, "", "[EXPERIMENTAL] Path to configuration file that can enable TLS or authentication."),
     flag("web.read-timeout", Duration, "5m", "Maximum duration before timing out read of the request, and closing idle connections."),
     flag("web.max-connections", Uint, "512", "Maximum number of simultaneous connections across all listeners."),
     flag("web.max-notifications-subscribers", Uint, "16", "Limits the maximum number of subscribers that can concurrently receive live notifications.").inert(),

@@ -2,12 +2,14 @@
 //!
 //! The table is data: whoever must say something about every route (metrics, tests, access rules) walks [`ROUTES`].
 
+use super::access;
 use super::request::Request;
 use super::respond::{self, Response, envelope};
 use super::server::not_ready;
 use crate::api::{
     admin, exemplars, features, labels, lifecycle, push, query, rows, status, targets, write,
 };
+use crate::web_config::Roles;
 use crate::worker::Worker;
 use http::{HeaderValue, Method};
 use percent_encoding::percent_decode_str;
@@ -303,8 +305,8 @@ static TABLE: LazyLock<matchit::Router<usize>> = LazyLock::new(|| {
     table
 });
 
-/// Answers one request: takes the prefix off, finds the route, checks method and state.
-pub async fn dispatch(worker: &Rc<Worker>, mut request: Request) -> Response {
+/// Answers one request of a caller with these roles: takes the prefix off, finds the route, checks role, method and state.
+pub async fn dispatch(worker: &Rc<Worker>, mut request: Request, roles: Roles) -> Response {
     let started = Instant::now();
     match without_prefix(&worker.app.flags().route_prefix, &request) {
         Ok(None) => {}
@@ -332,6 +334,8 @@ pub async fn dispatch(worker: &Rc<Worker>, mut request: Request) -> Response {
     let head = request.method == Method::HEAD;
     let mut response = if options {
         respond::allowed_methods(&allow(route))
+    } else if let Some(refusal) = access::refused(worker, route.handler, &request.method, roles) {
+        refusal
     } else if !route.methods.contains(&request.method) {
         if request.method == Method::GET && acts_on_the_process(route.handler) {
             respond::text(405, "Only POST or PUT requests allowed")

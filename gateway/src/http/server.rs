@@ -1,16 +1,12 @@
-//! Listeners and connections: one accept loop per worker and address, one task per connection.
+//! Listeners: one accept loop per worker and address, one task per connection, and the drain at the end.
 //!
 //! Every worker listens on its own socket with `SO_REUSEPORT`, so the kernel spreads connections and no accept lock exists.
 
-use super::request::Request;
-use super::{compress, respond, router};
+use super::connection::{self, Door};
+use super::connections::Connections;
+use super::respond;
 use crate::worker::Worker;
-use http_body_util::Full;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
-use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -64,27 +60,39 @@ pub fn bind(addr: SocketAddr, workers: usize) -> io::Result<Vec<TcpListener>> {
     Ok(listeners)
 }
 
-/// Accepts and serves until `shutdown` turns true, then drains. Runs on the worker's own `LocalSet`.
+/// Accepts and serves until `shutdown` turns true, then drains. Runs on the worker's own `LocalSet`. The `own` door is the one on loopback
+/// through which this process scrapes itself: it takes no share of the connections and only the process's own token.
 pub async fn serve(
     listener: TcpListener,
     worker: Rc<Worker>,
     limits: ServerLimits,
+    own: bool,
     mut shutdown: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let mut connections = tokio::task::JoinSet::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    let connections = Rc::new(Connections::default());
+    let sweeping = {
+        let (connections, read_timeout) = (Rc::clone(&connections), limits.read_timeout);
+        tokio::task::spawn_local(async move { connections.sweep(read_timeout).await })
+    };
+    let door = Rc::new(Door {
+        worker,
+        read_timeout: limits.read_timeout,
+        own,
+    });
     loop {
         let permit = tokio::select! {
             _ = shutdown.wait_for(|stop| *stop) => break,
-            permit = limits.connections.clone().acquire_owned() => permit,
+            permit = limits.connections.clone().acquire_owned(), if !own => permit.ok(),
+            () = std::future::ready(()), if own => None,
         };
-        let Ok(permit) = permit else { break };
         let accepted = tokio::select! {
             _ = shutdown.wait_for(|stop| *stop) => break,
             accepted = listener.accept() => accepted,
         };
         // Finished connections leave the set as new ones come.
-        while connections.try_join_next().is_some() {}
+        while tasks.try_join_next().is_some() {}
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -94,42 +102,21 @@ pub async fn serve(
             }
         };
         let _ = stream.set_nodelay(true);
-        let (worker, mut shutdown, read_timeout) =
-            (worker.clone(), shutdown.clone(), limits.read_timeout);
-        connections.spawn_local(async move {
+        let (door, seat) = (Rc::clone(&door), connections.enter());
+        tasks.spawn_local(async move {
             let _permit = permit;
-            let service = service_fn(move |request| {
-                let worker = worker.clone();
-                async move {
-                    let coding = compress::accepted(hyper::Request::headers(&request));
-                    let request = Request::new(request, read_timeout);
-                    let response = router::dispatch(&worker, request).await;
-                    let response = compress::packed(coding, response);
-                    Ok::<_, Infallible>(response.map(Full::new))
-                }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(read_timeout)
-                .serve_connection(TokioIo::new(stream), service);
-            let mut connection = std::pin::pin!(connection);
-            let outcome = tokio::select! {
-                outcome = connection.as_mut() => outcome,
-                _ = shutdown.wait_for(|stop| *stop) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = outcome {
+            if let Err(error) = connection::serve(stream, door, seat).await {
                 tracing::debug!(%peer, err = %error, "connection ended with an error");
             }
         });
     }
     drop(listener);
-    let drain = async { while connections.join_next().await.is_some() {} };
+    connections.finish();
+    let drain = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN_MAX, drain).await.is_err() {
         tracing::warn!("closing connections that did not finish within the drain time");
     }
+    sweeping.abort();
     Ok(())
 }
 

@@ -6,6 +6,8 @@
     reason = "a test helper: each test file uses its own part"
 )]
 
+pub mod tls;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -53,6 +55,14 @@ impl Ferula {
 
     /// As [`Ferula::start`], for a server whose routes have a prefix.
     pub fn start_under(directory: &Path, prefix: &str, flags: &[&str]) -> Ferula {
+        let server = Self::start_unasked(directory, flags);
+        let ready = format!("{prefix}/-/ready");
+        server.eventually("ready", |s| s.get(&ready).status == 200);
+        server
+    }
+
+    /// As [`Ferula::start`], for a server that plain requests do not get into; it says where it listens when it is ready.
+    pub fn start_unasked(directory: &Path, flags: &[&str]) -> Ferula {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ferula"))
             .args(["--web.listen-address=127.0.0.1:0", "--storage.shards=2"])
             .args(flags)
@@ -69,10 +79,7 @@ impl Ferula {
             .find_map(|w| w.trim_end_matches(',').strip_prefix("127.0.0.1:"))
             .map(|port| format!("127.0.0.1:{port}"))
             .unwrap_or_else(|| panic!("no address in {line:?}"));
-        let server = Ferula { child, address };
-        let ready = format!("{prefix}/-/ready");
-        server.eventually("ready", |s| s.get(&ready).status == 200);
-        server
+        Ferula { child, address }
     }
 
     /// `kill -9`.

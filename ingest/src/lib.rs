@@ -18,6 +18,8 @@ pub mod remote_write;
 pub mod rows;
 pub mod scrape;
 pub mod snappy;
+#[cfg(test)]
+mod test_http;
 pub mod text;
 pub mod unpack;
 pub mod validate;

@@ -286,12 +286,6 @@ impl Config {
         let mut by_kind: Vec<(String, Vec<&str>)> = Vec::new();
         for job in document.scrape_configs.iter().chain(&self.extra_jobs) {
             let mut kinds = job.discovery.inactive();
-            if job.client.oauth2.is_some() {
-                kinds.push("oauth2".to_owned());
-            }
-            if job.client.proxy.proxy_from_environment {
-                kinds.push("proxy_from_environment".to_owned());
-            }
             if !job.scrape_failure_log_file.0.is_empty() {
                 kinds.push("scrape_failure_log_file".to_owned());
             }

@@ -204,7 +204,7 @@ metric_relabel_configs:
         Some(TextSource::File("/abs/cert.pem".into()))
     );
     assert!(!job.http.follow_redirects);
-    assert_eq!(job.http.proxy_url.as_deref(), Some("http://proxy:3128"));
+    assert_eq!(job.http.proxy.url.as_deref(), Some("http://proxy:3128"));
     assert_eq!(job.http.headers["X-Scope"].values, ["a"]);
     assert_eq!(job.static_configs[0].targets, ["h:1", "h:2"]);
     assert_eq!(

@@ -74,7 +74,7 @@ async fn receive_plain(mut body: Incoming, mut sink: BoundedBuffer<'_>) -> Resul
     Ok(())
 }
 
-async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, FetchError> {
+pub(super) async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, FetchError> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| {
             FetchError::Body(if e.is_incomplete_message() || e.is_body_write_aborted() {

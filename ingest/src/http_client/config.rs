@@ -119,6 +119,63 @@ pub struct HeaderValues {
     pub files: Vec<PathBuf>,
 }
 
+/// Where requests go instead of straight to their host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProxyConfig {
+    /// `proxy_url`: `http`, `https` or `socks5`; `https` targets are reached through `CONNECT`.
+    pub url: Option<String>,
+    /// `no_proxy`: comma-separated hosts, domains, addresses and CIDR ranges that are reached directly.
+    pub no_proxy: String,
+    /// `proxy_from_environment`: `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` (or in small letters) say where.
+    pub from_environment: bool,
+    /// `proxy_connect_header`: headers of the `CONNECT` request.
+    pub connect_headers: BTreeMap<String, Vec<Secret>>,
+}
+
+/// What proves to the token server who we are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OAuth2Grant {
+    /// `client_secret` or `client_secret_file`.
+    ClientCredentials {
+        /// None means an empty one.
+        secret: Option<SecretSource>,
+    },
+    /// `grant_type: urn:ietf:params:oauth:grant-type:jwt-bearer` (RFC 7523).
+    JwtBearer {
+        /// `client_certificate_key` or `client_certificate_key_file`: PEM of an RSA key.
+        key: Option<SecretSource>,
+        /// `client_certificate_key_id`: `kid` of the token's header.
+        key_id: String,
+        /// `signature_algorithm`: `RS256` (when empty), `RS384` or `RS512`.
+        algorithm: String,
+        /// `iss`; empty means `client_id`.
+        issuer: String,
+        /// `audience`; empty means the token's URL.
+        audience: String,
+        /// `claims`: further claims.
+        claims: BTreeMap<String, String>,
+    },
+}
+
+/// `oauth2`: a token that is fetched with our own credentials and sent as `Authorization`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OAuth2Config {
+    /// `client_id`
+    pub client_id: String,
+    /// How the token is asked for.
+    pub grant: OAuth2Grant,
+    /// `scopes`
+    pub scopes: Vec<String>,
+    /// `token_url`
+    pub token_url: String,
+    /// `endpoint_params`: further fields of the request.
+    pub endpoint_params: BTreeMap<String, String>,
+    /// `tls_config` for the token server.
+    pub tls: TlsConfig,
+    /// Proxy to the token server.
+    pub proxy: ProxyConfig,
+}
+
 /// Everything about the connection to a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpClientConfig {
@@ -126,20 +183,18 @@ pub struct HttpClientConfig {
     pub basic_auth: Option<BasicAuth>,
     /// `authorization`.
     pub authorization: Option<Authorization>,
+    /// `oauth2`.
+    pub oauth2: Option<Box<OAuth2Config>>,
     /// `tls_config`.
     pub tls: TlsConfig,
     /// `http_headers`, by header name.
     pub headers: BTreeMap<String, HeaderValues>,
     /// `follow_redirects`.
     pub follow_redirects: bool,
-    /// `enable_http2`; scrapes speak HTTP/1.1 either way.
+    /// `enable_http2`: HTTP/2 where TLS agrees on it.
     pub enable_http2: bool,
-    /// `proxy_url`: an `http` proxy; `https` targets are reached through `CONNECT`.
-    pub proxy_url: Option<String>,
-    /// `no_proxy`: comma-separated hosts, domains, addresses and CIDR ranges that are reached directly.
-    pub no_proxy: String,
-    /// `proxy_connect_header`: headers of the `CONNECT` request.
-    pub proxy_connect_headers: BTreeMap<String, Vec<Secret>>,
+    /// `proxy_url` and its companions.
+    pub proxy: ProxyConfig,
 }
 
 impl Default for HttpClientConfig {
@@ -147,13 +202,12 @@ impl Default for HttpClientConfig {
         HttpClientConfig {
             basic_auth: None,
             authorization: None,
+            oauth2: None,
             tls: TlsConfig::default(),
             headers: BTreeMap::new(),
             follow_redirects: true,
             enable_http2: true,
-            proxy_url: None,
-            no_proxy: String::new(),
-            proxy_connect_headers: BTreeMap::new(),
+            proxy: ProxyConfig::default(),
         }
     }
 }

@@ -1,21 +1,27 @@
-//! One kept-alive HTTP/1.1 connection: dialling, TLS, proxies.
+//! One kept-alive connection, HTTP/1.1 or (where TLS agrees on it) HTTP/2: dialling, unix sockets, TLS, proxies.
 //!
 //! Promise: at most one connection is held; dropping the value closes it. Error texts follow Go's, because users search
 //! for them. Not here: requests (`fetch`).
 
-use super::config::HttpClientConfig;
+use super::config::{HttpClientConfig, ProxyConfig};
 use super::fetch::{FetchError, error_chain};
-use super::proxy::{Proxy, bypasses};
+use super::proxy::{self, Proxy, ProxyKind};
+use super::socks5;
 use super::tls::TlsFactory;
 use bytes::Bytes;
-use http::Uri;
-use http_body_util::Empty;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use http::header::HeaderValue;
+use http::{Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// Longest answer to a proxy's `CONNECT` that is read.
 const CONNECT_ANSWER_BYTES_MAX: usize = 16 << 10;
@@ -56,12 +62,51 @@ impl Origin {
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
-pub(super) type Sender = SendRequest<Empty<Bytes>>;
+/// What requests carry.
+pub(super) type RequestBody = Full<Bytes>;
+
+/// The way to send requests over a connection.
+#[derive(Debug)]
+pub(super) enum Sender {
+    Http1(http1::SendRequest<RequestBody>),
+    Http2(http2::SendRequest<RequestBody>),
+}
+
+impl Sender {
+    fn is_closed(&self) -> bool {
+        match self {
+            Sender::Http1(sender) => sender.is_closed(),
+            Sender::Http2(sender) => sender.is_closed(),
+        }
+    }
+
+    pub(super) fn is_http2(&self) -> bool {
+        matches!(self, Sender::Http2(_))
+    }
+
+    pub(super) async fn ready(&mut self) -> hyper::Result<()> {
+        match self {
+            Sender::Http1(sender) => sender.ready().await,
+            Sender::Http2(sender) => sender.ready().await,
+        }
+    }
+
+    pub(super) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> hyper::Result<Response<Incoming>> {
+        match self {
+            Sender::Http1(sender) => sender.send_request(request).await,
+            Sender::Http2(sender) => sender.send_request(request).await,
+        }
+    }
+}
 
 /// A slot for one connection to one origin.
 #[derive(Debug, Default)]
 pub struct Connection {
     open: Option<OpenConnection>,
+    socket: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -71,13 +116,21 @@ pub(super) struct OpenConnection {
     /// Requests go to a plain HTTP proxy and must carry the whole URL.
     pub(super) absolute_form: bool,
     /// `Proxy-Authorization` for such requests.
-    pub(super) proxy: Option<Proxy>,
+    pub(super) proxy_authorization: Option<HeaderValue>,
 }
 
 impl Connection {
     /// No connection yet.
     pub fn new() -> Self {
         Connection::default()
+    }
+
+    /// No connection yet; all will lead to this unix socket, whatever the URL's host is.
+    pub fn to_socket(path: PathBuf) -> Self {
+        Connection {
+            open: None,
+            socket: Some(path),
+        }
     }
 
     /// Closes the connection, if one is open.
@@ -95,54 +148,110 @@ impl Connection {
     pub(super) fn put_back(&mut self, open: OpenConnection) {
         self.open = Some(open);
     }
+
+    pub(super) fn socket(&self) -> Option<&Path> {
+        self.socket.as_deref()
+    }
 }
 
-/// Connects to `origin`, through the proxy if one is set.
+/// Connects to `origin`: through the unix socket if one is given, else through the proxy if one is set.
 pub(super) async fn open(
     origin: &Origin,
+    socket: Option<&Path>,
     config: &HttpClientConfig,
     tls: &TlsFactory,
 ) -> Result<OpenConnection, FetchError> {
-    let proxy = match &config.proxy_url {
-        Some(url) if !bypasses(&config.no_proxy, &origin.host, origin.port) => {
-            Some(Proxy::parse(url)?)
-        }
-        _ => None,
+    let proxy = match socket {
+        Some(_) => None,
+        None => proxy::choose(&config.proxy, origin)?,
     };
-    let mut stream = match &proxy {
-        Some(proxy) => dial(&proxy.host, proxy.port).await?,
-        None => dial(&origin.host, origin.port).await?,
-    };
-    let stream: Box<dyn Stream> = if origin.tls {
-        if let Some(proxy) = &proxy {
-            tunnel(&mut stream, origin, proxy, config).await?;
+    let mut stream: Box<dyn Stream> = match (&proxy, socket) {
+        (_, Some(path)) => {
+            let connected = UnixStream::connect(path).await;
+            Box::new(connected.map_err(|e| {
+                let reason = format!("dial unix {}: connect: {}", path.display(), os_text(&e));
+                FetchError::Dial(reason)
+            })?)
         }
-        let connector = TlsConnector::from(tls.client_config().await?);
-        let name = tls.server_name(&origin.host)?;
-        let stream = connector
-            .connect(name, stream)
+        (Some(proxy), None) => to_proxy(proxy, tls).await?,
+        (None, None) => Box::new(dial(&origin.host, origin.port).await?),
+    };
+    if let Some(proxy) = &proxy {
+        if proxy.kind == ProxyKind::Socks5 {
+            socks5::connect(&mut stream, origin, proxy).await?;
+        } else if origin.tls {
+            tunnel(&mut stream, origin, proxy, &config.proxy).await?;
+        }
+    }
+    let mut http2 = false;
+    if origin.tls {
+        let secured = secure(stream, &origin.host, tls).await?;
+        http2 = secured.get_ref().1.alpn_protocol() == Some(b"h2".as_slice());
+        stream = Box::new(secured);
+    }
+    let absolute_form = !origin.tls
+        && proxy
+            .as_ref()
+            .is_some_and(|proxy| proxy.kind != ProxyKind::Socks5);
+    Ok(OpenConnection {
+        origin: origin.clone(),
+        sender: shake_hands(stream, http2).await?,
+        absolute_form,
+        proxy_authorization: proxy.as_ref().and_then(Proxy::authorization),
+    })
+}
+
+async fn shake_hands(stream: Box<dyn Stream>, http2: bool) -> Result<Sender, FetchError> {
+    let failed = |e: hyper::Error| FetchError::Dial(error_chain(&e));
+    // The tasks end when the sender is dropped or the peer closes.
+    let ended = |result: hyper::Result<()>| {
+        if let Err(error) = result {
+            tracing::debug!(%error, "connection ended");
+        }
+    };
+    if http2 {
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .handshake(TokioIo::new(stream))
             .await
-            .map_err(|e| FetchError::Dial(tls_text(&e)))?;
-        Box::new(stream)
-    } else {
-        Box::new(stream)
-    };
+            .map_err(failed)?;
+        tokio::spawn(async move { ended(connection.await) });
+        return Ok(Sender::Http2(sender));
+    }
     let (sender, connection) = http1::Builder::new()
         .handshake(TokioIo::new(stream))
         .await
-        .map_err(|e| FetchError::Dial(error_chain(&e)))?;
-    // The task ends when the sender is dropped or the peer closes.
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "scrape connection ended");
-        }
-    });
-    Ok(OpenConnection {
-        origin: origin.clone(),
-        sender,
-        absolute_form: proxy.is_some() && !origin.tls,
-        proxy,
-    })
+        .map_err(failed)?;
+    tokio::spawn(async move { ended(connection.await) });
+    Ok(Sender::Http1(sender))
+}
+
+async fn secure<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    host: &str,
+    tls: &TlsFactory,
+) -> Result<TlsStream<S>, FetchError> {
+    let connector = TlsConnector::from(tls.client_config().await?);
+    let name = tls.server_name(host)?;
+    connector
+        .connect(name, stream)
+        .await
+        .map_err(|e| FetchError::Dial(tls_text(&e)))
+}
+
+async fn to_proxy(proxy: &Proxy, tls: &TlsFactory) -> Result<Box<dyn Stream>, FetchError> {
+    let stream = dial(&proxy.host, proxy.port).await?;
+    if proxy.kind != ProxyKind::Https {
+        return Ok(Box::new(stream));
+    }
+    let mut config = (*tls.client_config().await?).clone();
+    // What we say to a proxy is HTTP/1.1.
+    config.alpn_protocols.clear();
+    let name = tls.server_name(&proxy.host)?;
+    let secured = TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+        .map_err(|e| FetchError::Dial(format!("proxyconnect tcp: {}", tls_text(&e))))?;
+    Ok(Box::new(secured))
 }
 
 async fn dial(host: &str, port: u16) -> Result<TcpStream, FetchError> {
@@ -173,18 +282,18 @@ async fn dial(host: &str, port: u16) -> Result<TcpStream, FetchError> {
 
 /// Asks an HTTP proxy for a tunnel.
 async fn tunnel(
-    stream: &mut TcpStream,
+    stream: &mut Box<dyn Stream>,
     origin: &Origin,
     proxy: &Proxy,
-    config: &HttpClientConfig,
+    config: &ProxyConfig,
 ) -> Result<(), FetchError> {
     let failed = |reason: String| FetchError::Dial(format!("proxyconnect tcp: {reason}"));
     let authority = format!("{}:{}", origin.host, origin.port);
     let mut request = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n");
-    if let Some(Ok(value)) = proxy.authorization.as_ref().map(|v| v.to_str()) {
+    if let Some(Ok(value)) = proxy.authorization().as_ref().map(HeaderValue::to_str) {
         request.push_str(&format!("Proxy-Authorization: {value}\r\n"));
     }
-    for (name, values) in &config.proxy_connect_headers {
+    for (name, values) in &config.connect_headers {
         for value in values {
             let line_ends = |text: &str| text.contains(['\r', '\n']);
             if line_ends(name) || line_ends(value.expose()) {

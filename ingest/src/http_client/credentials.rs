@@ -48,7 +48,7 @@ pub(super) async fn headers(config: &HttpClientConfig) -> Result<HeaderMap, Fetc
     Ok(out)
 }
 
-fn sensitive(text: &str) -> Result<HeaderValue, FetchError> {
+pub(super) fn sensitive(text: &str) -> Result<HeaderValue, FetchError> {
     let mut value = HeaderValue::from_str(text).map_err(|_| {
         FetchError::Configuration("a header value holds characters that HTTP forbids".to_owned())
     })?;
@@ -63,7 +63,7 @@ async fn read_text(source: &TextSource, what: &str) -> Result<String, FetchError
     }
 }
 
-async fn read_secret(source: &SecretSource, what: &str) -> Result<String, FetchError> {
+pub(super) async fn read_secret(source: &SecretSource, what: &str) -> Result<String, FetchError> {
     match source {
         SecretSource::Inline(secret) => Ok(secret.expose().to_owned()),
         SecretSource::File(path) => Ok(read_file(path, what).await?.trim().to_owned()),

@@ -28,13 +28,16 @@ struct Material {
 #[derive(Debug)]
 pub(super) struct TlsFactory {
     config: TlsConfig,
+    /// Offer HTTP/2.
+    http2: bool,
     built: Mutex<Option<(Material, Arc<ClientConfig>)>>,
 }
 
 impl TlsFactory {
-    pub(super) fn new(config: TlsConfig) -> Self {
+    pub(super) fn new(config: TlsConfig, http2: bool) -> Self {
         TlsFactory {
             config,
+            http2,
             built: Mutex::new(None),
         }
     }
@@ -62,7 +65,11 @@ impl TlsFactory {
         {
             return Ok(Arc::clone(config));
         }
-        let config = Arc::new(build(&self.config, &material)?);
+        let mut config = build(&self.config, &material)?;
+        if self.http2 {
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        }
+        let config = Arc::new(config);
         *built = Some((material, Arc::clone(&config)));
         Ok(config)
     }

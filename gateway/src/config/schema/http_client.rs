@@ -387,8 +387,68 @@ fn secret_source(inline: &Secret, file: &FilePath) -> Option<SecretSource> {
     }
 }
 
+impl Tls {
+    /// As the client takes it.
+    pub fn plain(&self) -> plain::TlsConfig {
+        plain::TlsConfig {
+            ca: text_source(&self.ca, &self.ca_file),
+            cert: text_source(&self.cert, &self.cert_file),
+            key: secret_source(&self.key, &self.key_file),
+            server_name: self.server_name.clone(),
+            insecure_skip_verify: self.insecure_skip_verify,
+            min_version: tls_version(&self.min_version),
+            max_version: tls_version(&self.max_version),
+        }
+    }
+}
+
+impl Proxy {
+    fn plain(&self) -> plain::ProxyConfig {
+        plain::ProxyConfig {
+            url: Some(self.proxy_url.0.clone()).filter(|u| !u.is_empty()),
+            no_proxy: self.no_proxy.clone(),
+            from_environment: self.proxy_from_environment,
+            connect_headers: self.proxy_connect_header.clone(),
+        }
+    }
+}
+
+/// `grant_type` that asks for a signed assertion.
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+impl OAuth2 {
+    fn plain(&self) -> plain::OAuth2Config {
+        let grant = if self.grant_type == JWT_BEARER {
+            plain::OAuth2Grant::JwtBearer {
+                key: secret_source(
+                    &self.client_certificate_key,
+                    &self.client_certificate_key_file,
+                ),
+                key_id: self.client_certificate_key_id.clone(),
+                algorithm: self.signature_algorithm.clone(),
+                issuer: self.iss.clone(),
+                audience: self.audience.clone(),
+                claims: self.claims.clone(),
+            }
+        } else {
+            plain::OAuth2Grant::ClientCredentials {
+                secret: secret_source(&self.client_secret, &self.client_secret_file),
+            }
+        };
+        plain::OAuth2Config {
+            client_id: self.client_id.clone(),
+            grant,
+            scopes: self.scopes.clone(),
+            token_url: self.token_url.clone(),
+            endpoint_params: self.endpoint_params.clone(),
+            tls: self.tls_config.plain(),
+            proxy: self.proxy.plain(),
+        }
+    }
+}
+
 impl HttpClient {
-    /// As the scraper takes it.
+    /// As the client takes it.
     pub fn plain(&self) -> HttpClientConfig {
         HttpClientConfig {
             basic_auth: self.basic_auth.as_ref().map(|b| plain::BasicAuth {
@@ -399,15 +459,8 @@ impl HttpClient {
                 kind: a.kind.clone(),
                 credentials: secret_source(&a.credentials, &a.credentials_file),
             }),
-            tls: plain::TlsConfig {
-                ca: text_source(&self.tls_config.ca, &self.tls_config.ca_file),
-                cert: text_source(&self.tls_config.cert, &self.tls_config.cert_file),
-                key: secret_source(&self.tls_config.key, &self.tls_config.key_file),
-                server_name: self.tls_config.server_name.clone(),
-                insecure_skip_verify: self.tls_config.insecure_skip_verify,
-                min_version: tls_version(&self.tls_config.min_version),
-                max_version: tls_version(&self.tls_config.max_version),
-            },
+            oauth2: self.oauth2.as_ref().map(|o| Box::new(o.plain())),
+            tls: self.tls_config.plain(),
             headers: self
                 .http_headers
                 .iter()
@@ -422,9 +475,7 @@ impl HttpClient {
                 .collect(),
             follow_redirects: self.follow_redirects,
             enable_http2: self.enable_http2,
-            proxy_url: Some(self.proxy.proxy_url.0.clone()).filter(|u| !u.is_empty()),
-            no_proxy: self.proxy.no_proxy.clone(),
-            proxy_connect_headers: self.proxy.proxy_connect_header.clone(),
+            proxy: self.proxy.plain(),
         }
     }
 }

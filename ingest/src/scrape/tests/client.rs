@@ -3,8 +3,8 @@
 use super::target_server::{Reply, status, text};
 use super::*;
 use crate::http_client::config::{
-    Authorization, BasicAuth, HeaderValues, HttpClientConfig, Secret, SecretSource, TextSource,
-    TlsConfig,
+    Authorization, BasicAuth, HeaderValues, HttpClientConfig, ProxyConfig, Secret, SecretSource,
+    TextSource, TlsConfig,
 };
 use crate::http_client::{Connection, FetchError, HttpClient, PageRequest};
 use http::HeaderMap;
@@ -290,8 +290,11 @@ async fn connections_fail_in_go_words_and_idle_ones_are_replaced() {
 async fn plain_requests_through_a_proxy_carry_the_whole_url() {
     let proxy = TargetServer::start().await;
     let config = HttpClientConfig {
-        proxy_url: Some(format!("http://me:pw@{}", proxy.address())),
-        no_proxy: "direct.example".into(),
+        proxy: ProxyConfig {
+            url: Some(format!("http://me:pw@{}", proxy.address())),
+            no_proxy: "direct.example".into(),
+            ..ProxyConfig::default()
+        },
         ..HttpClientConfig::default()
     };
     proxy.reply_on("http://far.example:81/metrics", text("far 1\n"));

@@ -7,6 +7,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod http;
+mod kept_answers;
 pub mod limits;
 pub mod logging;
 mod memory;

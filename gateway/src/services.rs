@@ -12,6 +12,7 @@ use ingest::remote_write::Version;
 use ingest::scrape::ScrapeManager;
 use ingest::scrape::config::ScrapeConfig;
 use ingest::scrape::target::GlobalUrlOptions;
+use query_engine::cache::ResultCache;
 use query_engine::engine::Engine;
 use std::sync::Arc;
 use storage_engine::model::Labels;
@@ -26,6 +27,8 @@ pub struct Services {
     pub engine: ArcSwap<Engine>,
     /// Slots and timings of queries.
     pub queries: QuerySlots,
+    /// Answers of range queries that are kept.
+    pub results: ResultCache,
     /// Targets and their state.
     pub scrape: ScrapeManager,
     /// How others reach this server.

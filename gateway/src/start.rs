@@ -25,6 +25,7 @@ use ingest::scrape::ScrapeManager;
 use ingest::scrape::ScrapeWorker;
 use ingest::scrape::config::{ScrapeConfig, ScrapeProtocol};
 use ingest::scrape::target::GlobalUrlOptions;
+use query_engine::cache::ResultCache;
 use query_engine::engine::{Engine, EngineOptions};
 use query_engine::eval::memory::MemoryPool;
 use query_engine::limits::QUERY_MEMORY_MAX;
@@ -141,6 +142,7 @@ async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
         store: store.clone(),
         engine: ArcSwap::from_pointee(engine(&flags, &config, &queries)),
         queries,
+        results: ResultCache::new(flags.query_cache_max as usize),
         scrape: scrape.clone(),
         global_url: global_url(&flags, address, web.as_deref()),
         config_yaml: ArcSwap::from_pointee(config.to_yaml()),

@@ -2,6 +2,7 @@
 //!
 //! Promise: no I/O, no clock: the query's times are arguments, data comes through the shards.
 
+pub mod cache;
 pub mod engine;
 pub mod eval;
 pub mod exemplars;

@@ -1,7 +1,8 @@
 //! `ferula-bench query`: what a mix of queries costs ferula, Prometheus and VictoriaMetrics over the same data.
 //!
 //! Promise: all servers run at once and are asked by turns, query by query; the cost is the server's own CPU time, by the scheduler's account of
-//! its threads; caches of answers are off (`nocache=1`). Ferula's first answers are held against Prometheus's.
+//! its threads; caches of answers are off (`nocache=1`). Ferula's first answers are held against Prometheus's. Afterwards the range queries are asked
+//! again with the caches on: least wall time and median CPU of an answer that is repeated.
 //! Not here: the data (`data`) and the mix (`queries`).
 
 mod data;
@@ -37,6 +38,8 @@ struct Contender {
     client: Client,
     /// For each query of the mix, CPU and wall seconds of each repetition.
     cost: Vec<Vec<(f64, f64)>>,
+    /// The same with caches on, for range queries.
+    again: Vec<Vec<(f64, f64)>>,
     peak_bytes: u64,
 }
 
@@ -68,6 +71,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<bool> {
             server,
             client: Client::new(&setup.base_url())?,
             cost: vec![Vec::new(); MIX.len()],
+            again: vec![Vec::new(); MIX.len()],
             peak_bytes: 0,
         });
     }
@@ -96,7 +100,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<bool> {
         for (number, question) in MIX.iter().enumerate().filter(|(_, q)| is_asked(q)) {
             let mut answers = Vec::new();
             for contender in &mut contenders {
-                let (cost, answer) = contender.ask(question, end).await?;
+                let (cost, answer) = contender.ask(question, end, false).await?;
                 // The first round warms up and is looked at.
                 match round {
                     0 => answers.push((contender.kind, answer)),
@@ -111,7 +115,19 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<bool> {
     for contender in &mut contenders {
         contender.peak_bytes = contender.server.peak_bytes()?;
     }
+    for round in 0..=repeat {
+        let ranges = MIX.iter().enumerate().filter(|(_, q)| is_asked(q));
+        for (number, question) in ranges.filter(|(_, q)| q.grid != Grid::Instant) {
+            for contender in &mut contenders {
+                let (cost, _) = contender.ask(question, end, true).await?;
+                if round > 0 {
+                    contender.again[number].push(cost);
+                }
+            }
+        }
+    }
     print(&contenders, sealed, repeat);
+    print_again(&contenders);
     Ok(good)
 }
 
@@ -149,18 +165,21 @@ impl Contender {
     }
 
     /// Asks a query; CPU and wall seconds, and the answer.
-    async fn ask(&mut self, question: &Question, end: i64) -> Result<((f64, f64), String)> {
+    async fn ask(
+        &mut self,
+        question: &Question,
+        end: i64,
+        cache: bool,
+    ) -> Result<((f64, f64), String)> {
         tokio::time::sleep(PAUSE).await;
         let query = encode(question.query);
         let seconds = |ms: i64| ms as f64 / 1000.0;
         let step = if question.grid == Grid::Fine { 15 } else { 60 };
+        let cache = if cache { "" } else { "&nocache=1" };
         let path = match question.grid {
-            Grid::Instant => format!(
-                "/api/v1/query?query={query}&time={}&nocache=1",
-                seconds(end)
-            ),
+            Grid::Instant => format!("/api/v1/query?query={query}&time={}{cache}", seconds(end)),
             _ => format!(
-                "/api/v1/query_range?query={query}&start={}&end={}&step={step}&nocache=1",
+                "/api/v1/query_range?query={query}&start={}&end={}&step={step}{cache}",
                 seconds(end - HOUR_MS),
                 seconds(end)
             ),
@@ -280,6 +299,29 @@ fn print(contenders: &[Contender], sealed: bool, repeat: usize) {
                 SCAN.0
             );
         }
+    }
+}
+
+/// Answers that are repeated.
+fn print_again(contenders: &[Contender]) {
+    println!(
+        "\nThe same range queries once more, with caches of answers: least wall milliseconds / CPU milliseconds (median).\n"
+    );
+    let names: Vec<&str> = contenders.iter().map(|c| c.name).collect();
+    println!("| query | {} |", names.join(" | "));
+    println!("|{}", "---|".repeat(contenders.len() + 1));
+    for (number, question) in MIX.iter().enumerate() {
+        if contenders.iter().any(|c| c.again[number].is_empty()) {
+            continue;
+        }
+        print!("| {} |", question.name);
+        for contender in contenders {
+            let cost = &contender.again[number];
+            let wall = cost.iter().map(|c| c.1).fold(f64::INFINITY, f64::min);
+            let cpu = median(cost.iter().map(|c| c.0).collect());
+            print!(" {:.2} / {:.2} |", wall * 1e3, cpu * 1e3);
+        }
+        println!();
     }
 }
 

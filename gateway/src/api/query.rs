@@ -64,6 +64,8 @@ struct Asked {
     stats: Stats,
     /// Tell what it took.
     explain: bool,
+    /// Leave kept answers alone.
+    no_cache: bool,
 }
 
 /// What statistics come with the answer.
@@ -130,6 +132,7 @@ pub async fn instant(worker: &Rc<Worker>, mut request: Request) -> Result<ApiDat
         limit,
         stats: Stats::of(&form),
         explain: matches!(form.value("explain"), "1" | "true"),
+        no_cache: true,
     };
     evaluate(worker, asked).await
 }
@@ -175,6 +178,8 @@ pub async fn range(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData,
         limit,
         stats: Stats::of(&form),
         explain: matches!(form.value("explain"), "1" | "true"),
+        // What it took to answer is asked of an answer that was computed.
+        no_cache: matches!(form.value("nocache"), "1" | "true") || !form.value("stats").is_empty(),
     };
     evaluate(worker, asked).await
 }
@@ -263,7 +268,14 @@ impl Query {
             explain: asked.explain.then_some(explain::clock),
         };
         let evaluation = Instant::now();
-        let outcome = engine.evaluate(&*services.store, &expr, &request).await;
+        let store = &*services.store;
+        let outcome = match asked.no_cache {
+            true => engine.evaluate(store, &expr, &request).await,
+            false => {
+                let kept = &services.results;
+                engine.evaluate_cached(kept, store, &expr, &request).await
+            }
+        };
         let evaluated = evaluation.elapsed();
         queries.inner_eval_time.observe(evaluated.as_secs_f64());
         let mut output = outcome?;

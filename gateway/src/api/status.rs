@@ -331,6 +331,7 @@ pub fn metrics(worker: &Worker, request: &Request) -> Response {
     );
     super::storage_metrics::write(&mut page, &worker.services.store);
     worker.services.queries.write(&mut page);
+    crate::kept_answers::write(&mut page, worker.services.results.counts());
     worker.http.write(&mut page);
     if let Some(web) = &worker.services.web {
         web.write(&mut page);

@@ -186,6 +186,8 @@ pub struct Flags {
     pub query_memory_max: u64,
     /// `--query.max-memory-per-query`, bytes; 0 means a share of the former.
     pub query_memory_each_max: u64,
+    /// `--query.cache-memory`, bytes; 0 keeps no answers.
+    pub query_cache_max: u64,
     /// `--enable-feature`, split at commas.
     pub features: Vec<String>,
     /// `--log.level`
@@ -300,6 +302,7 @@ impl Flags {
             query_samples_max: number("query.max-samples"),
             query_memory_max: parse_bytes(text("query.max-memory")).unwrap_or(0),
             query_memory_each_max: parse_bytes(text("query.max-memory-per-query")).unwrap_or(0),
+            query_cache_max: parse_bytes(text("query.cache-memory")).unwrap_or(0),
             features,
             log_level: match text("log.level") {
                 "debug" => LogLevel::Debug,

@@ -33,6 +33,8 @@ pub(super) struct LogColumns {
     pub(super) values: Vec<f64>,
     pub(super) histograms: Vec<LoggedHistogram>,
     pub(super) late: LateColumns,
+    /// The oldest time of what was flushed since somebody asked.
+    oldest: Option<TimestampMs>,
 }
 
 impl LogColumns {
@@ -41,6 +43,10 @@ impl LogColumns {
         let stored = self.refs.len() + self.histograms.len();
         encode_samples_record(log, lsn, &self.refs, &self.timestamps, &self.values);
         encode_histograms_record(log, lsn, &self.histograms);
+        let histograms = self.histograms.iter().map(|h| h.timestamp).min();
+        let floats = self.timestamps.iter().copied().min();
+        let times = [self.oldest, floats, histograms];
+        self.oldest = times.into_iter().flatten().min();
         self.refs.clear();
         self.timestamps.clear();
         self.values.clear();
@@ -151,7 +157,12 @@ impl Shard {
         outcome.rejections.sort_by_key(|r| r.sample);
         let (lsn, log) = self.commits.pending_records();
         stored += columns.flush(lsn, log);
+        let oldest = [columns.oldest.take(), columns.late.oldest()];
+        let oldest = oldest.into_iter().flatten().min();
         let (late, late_histograms) = columns.late.flush(lsn, log);
+        if let Some(oldest) = oldest {
+            self.data.changes.note(oldest);
+        }
         stored += late + late_histograms;
         self.counters.late_stored += late as u64;
         self.counters.late_histograms_stored += late_histograms as u64;

@@ -64,6 +64,8 @@ impl Shard {
         remove: &[BlockId],
         head_from: Option<TimestampMs>,
     ) {
+        // Which of two values of one time counts may change, and what was deleted or is too old goes.
+        self.data.changes.note(TimestampMs::MIN);
         let added: Vec<BlockId> = add.iter().map(|b| b.block.meta().id).collect();
         let blocks = &mut self.data.blocks;
         blocks.retain(|b| {
@@ -81,6 +83,7 @@ impl Shard {
 
     /// Takes a damaged block out of what is read, and remembers to say so.
     pub fn quarantine(&mut self, quarantined: Quarantined) {
+        self.data.changes.note(TimestampMs::MIN);
         let id = quarantined.id;
         self.data.blocks.retain(|b| b.block.meta().id != id);
         self.data.quarantined.retain(|q| q.id != id);

@@ -46,6 +46,7 @@ impl Shard {
             };
             if tombstone.range.min <= tombstone.range.max {
                 self.data.head.delete(slot, tombstone.range);
+                self.data.changes.note(tombstone.range.min);
                 deleted.push(tombstone);
             }
         }

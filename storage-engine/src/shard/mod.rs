@@ -12,6 +12,7 @@
 
 mod append;
 mod block_set;
+mod changes;
 mod commit;
 mod delete;
 mod exemplars;
@@ -56,6 +57,7 @@ use crate::shard_api::{
 };
 use crate::starts::Starts;
 use append::LogColumns;
+use changes::Changes;
 use commit::Commits;
 use series_limits::NewSeriesRate;
 use slots::Slots;
@@ -194,6 +196,7 @@ pub(crate) struct Data {
     head_from: TimestampMs,
     exemplars: Exemplars,
     starts: Starts,
+    changes: Changes,
 }
 
 impl Data {
@@ -250,6 +253,7 @@ impl Shard {
             head_from: TimestampMs::MIN,
             exemplars: Exemplars::new(config.exemplars_max, config.out_of_order_window_ms),
             starts: Starts::default(),
+            changes: Changes::default(),
         };
         Shard {
             commits: Commits::new(config.pending_bytes_max),
@@ -274,6 +278,7 @@ impl Shard {
 
     /// Takes one event; what it causes is added to `actions`. `now` is monotonic nanoseconds.
     pub fn on(&mut self, now: u64, event: Event, actions: &mut Vec<Action>) {
+        self.data.changes.set_now(now);
         match event {
             Event::Append {
                 request,

@@ -66,6 +66,14 @@ pub(super) struct LateColumns {
 }
 
 impl LateColumns {
+    /// The oldest time of what is here.
+    pub(super) fn oldest(&self) -> Option<TimestampMs> {
+        let floats = self.timestamps.iter().copied();
+        floats
+            .chain(self.histograms.iter().map(|h| h.timestamp))
+            .min()
+    }
+
     /// Adds what is here to the log and forgets it. Returns the number of floats and of histograms.
     pub(super) fn flush(&mut self, lsn: u64, log: &mut Vec<u8>) -> (usize, usize) {
         let stored = (self.refs.len(), self.histograms.len());

@@ -33,6 +33,13 @@ impl<'a> ShardReader<'a> {
         self.data.shard
     }
 
+    /// Number of the newest change of samples, and the oldest time that a change after number `since` touched, if there was any: answers at
+    /// earlier times are what they were. Numbers begin anew with the process.
+    pub fn changes_since(&self, since: u64) -> (u64, Option<TimestampMs>) {
+        let changes = &self.data.changes;
+        (changes.number(), changes.oldest_since(since))
+    }
+
     /// Number of series in the head.
     pub fn series_count(&self) -> u64 {
         self.data.index.identity.len() as u64

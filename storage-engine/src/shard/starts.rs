@@ -162,6 +162,9 @@ impl Shard {
                 }
             }
         }
+        self.data.changes.note_all(&times);
+        let of_histograms: Vec<TimestampMs> = histograms.iter().map(|h| h.timestamp).collect();
+        self.data.changes.note_all(&of_histograms);
         let (lsn, log) = self.commits.pending_records();
         encode_samples_record(log, lsn, &refs, &times, &vec![0.0; refs.len()]);
         encode_histograms_record(log, lsn, &histograms);

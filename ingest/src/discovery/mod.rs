@@ -3,10 +3,16 @@
 //! Promise: a provider that fails keeps its last answer. Not here: turning groups into targets (`scrape::target`).
 
 pub mod config;
+mod consul;
 mod counters;
+mod dns;
+mod docker;
 mod file;
 mod glob;
 mod group;
+mod http;
+mod labels;
+pub mod limits;
 mod manager;
 mod provider;
 #[cfg(test)]

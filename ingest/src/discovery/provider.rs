@@ -2,11 +2,18 @@
 //!
 //! Promise: equal settings are the same provider, so jobs can share it.
 
-use super::config::{FileSdConfig, StaticConfig};
+use super::config::{
+    ConsulSdConfig, DnsSdConfig, DockerSdConfig, FileSdConfig, HttpSdConfig, StaticConfig,
+};
+use super::consul::ConsulDiscovery;
+use super::dns::DnsDiscovery;
+use super::docker::DockerDiscovery;
 use super::file::FileDiscovery;
 use super::group::{TargetGroup, static_groups};
-use super::updates::{Discoverer, ProviderContext};
+use super::http::HttpDiscovery;
+use super::updates::{Discoverer, ProviderContext, Refresher, Refreshing};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Settings of a provider.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +23,14 @@ pub enum ProviderConfig {
     Static(Vec<StaticConfig>),
     /// One of `file_sd_configs`.
     File(FileSdConfig),
+    /// One of `http_sd_configs`.
+    Http(Box<HttpSdConfig>),
+    /// One of `dns_sd_configs`.
+    Dns(DnsSdConfig),
+    /// One of `consul_sd_configs`.
+    Consul(Box<ConsulSdConfig>),
+    /// One of `docker_sd_configs`.
+    Docker(Box<DockerSdConfig>),
 }
 
 /// What starting a provider yields.
@@ -32,6 +47,10 @@ impl ProviderConfig {
         match self {
             ProviderConfig::Static(_) => "static",
             ProviderConfig::File(_) => "file",
+            ProviderConfig::Http(_) => "http",
+            ProviderConfig::Dns(_) => "dns",
+            ProviderConfig::Consul(_) => "consul",
+            ProviderConfig::Docker(_) => "docker",
         }
     }
 
@@ -44,6 +63,23 @@ impl ProviderConfig {
                 config.clone(),
                 Arc::clone(counters),
             ))),
+            ProviderConfig::Http(config) => {
+                let counters = Arc::clone(counters);
+                let discovery = HttpDiscovery::new((**config).clone(), counters);
+                at_intervals(discovery, config.refresh_interval)
+            }
+            ProviderConfig::Dns(config) => Start::Run(Box::new(DnsDiscovery::new(config.clone()))),
+            ProviderConfig::Consul(config) => {
+                Start::Run(Box::new(ConsulDiscovery::new((**config).clone())))
+            }
+            ProviderConfig::Docker(config) => at_intervals(
+                DockerDiscovery::new((**config).clone()),
+                config.refresh_interval,
+            ),
         })
     }
+}
+
+fn at_intervals(refresher: impl Refresher, interval: Duration) -> Start {
+    Start::Run(Box::new(Refreshing::new(refresher, interval)))
 }

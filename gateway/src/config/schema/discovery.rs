@@ -10,11 +10,9 @@ use super::http_client::{HttpClient, Tls};
 use super::kubernetes::KubernetesSd;
 use crate::config::field::{FilePath, LabelSet, Ms, Section, section};
 use crate::config::yaml::{Node, Problem};
-use ingest::discovery::ProviderConfig;
 use ingest::discovery::config as plain;
 use ingest::http_client::config::Secret;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 section! {
     /// Addresses that share labels.
@@ -93,7 +91,7 @@ section! {
 
 section! {
     /// `consul_sd_configs`
-    ConsulSd as "consul.plain" {
+    ConsulSd as "consul.plain" checked by check_consul {
         server: String = "localhost:8500".to_owned(), filled;
         path_prefix: String = String::new(), filled;
         token: Secret = Secret::default(), filled;
@@ -127,7 +125,7 @@ section! {
 
 section! {
     /// `docker_sd_configs`
-    DockerSd as "moby.plain" {
+    DockerSd as "moby.plain" checked by check_docker {
         client: HttpClient = HttpClient::default(), inline;
         host: String = String::new(), filled;
         port: i64 = 80, always;
@@ -561,7 +559,14 @@ section! {
 }
 
 /// Providers that do something here.
-const ACTIVE: [&str; 2] = ["static_configs", "file_sd_configs"];
+const ACTIVE: [&str; 6] = [
+    "static_configs",
+    "file_sd_configs",
+    "http_sd_configs",
+    "dns_sd_configs",
+    "consul_sd_configs",
+    "docker_sd_configs",
+];
 
 impl Discovery {
     /// Names of the providers in use that do nothing here.
@@ -581,17 +586,6 @@ impl Discovery {
             labels: g.labels.0.clone().into_iter().collect(),
         };
         self.static_configs.iter().map(group).collect()
-    }
-
-    /// All other discoveries that are active, as the scraper takes them.
-    pub fn plain(&self) -> Vec<ProviderConfig> {
-        let file = |g: &FileSd| {
-            ProviderConfig::File(plain::FileSdConfig {
-                files: g.files.iter().map(|f| PathBuf::from(&f.0)).collect(),
-                refresh_interval: g.refresh_interval.std(),
-            })
-        };
-        self.file_sd_configs.iter().map(file).collect()
     }
 }
 
@@ -662,5 +656,40 @@ fn check_dns(sd: &mut DnsSd, node: &Node) -> Result<(), Problem> {
             node.place_of("type"),
             format!("invalid DNS-SD records type {}", sd.kind),
         )),
+    }
+}
+
+fn check_consul(sd: &mut ConsulSd, node: &Node) -> Result<(), Problem> {
+    if sd.server.trim().is_empty() {
+        return Err(Problem::new(
+            node.place_of("server"),
+            "consul SD configuration requires a server address",
+        ));
+    }
+    if !sd.username.is_empty() || !sd.password.is_empty() {
+        let fail = |reason: &str| Err(Problem::new(node.place_of("username"), reason));
+        if sd.client.basic_auth.is_some() {
+            return fail(
+                "at most one of consul SD configuration username and password and basic auth can be configured",
+            );
+        }
+    }
+    if !sd.token.is_empty() && (sd.client.authorization.is_some() || sd.client.oauth2.is_some()) {
+        return Err(Problem::new(
+            node.place_of("token"),
+            "at most one of consul SD token, authorization, or oauth2 can be configured",
+        ));
+    }
+    Ok(())
+}
+
+fn check_docker(sd: &mut DockerSd, node: &Node) -> Result<(), Problem> {
+    let fail = |reason: String| Err(Problem::new(node.place_of("host"), reason));
+    if sd.host.is_empty() {
+        return fail("host missing".to_owned());
+    }
+    match url::Url::parse(&sd.host) {
+        Err(error) if error != url::ParseError::RelativeUrlWithoutBase => fail(error.to_string()),
+        _ => Ok(()),
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod alerting;
 pub mod discovery;
+mod discovery_plain;
 pub mod global;
 pub mod http_client;
 pub mod kubernetes;

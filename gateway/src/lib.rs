@@ -20,5 +20,6 @@ pub mod self_metrics;
 pub mod services;
 pub mod start;
 pub mod tsdb_command;
+pub mod ui;
 pub mod web_config;
 pub mod worker;

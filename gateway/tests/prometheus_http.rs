@@ -237,7 +237,9 @@ fn a_prefix_is_served_and_nothing_beside_it() {
     assert_eq!(root.header("location"), Some("/metrics-engine"));
     let bare = ferula.get("/metrics-engine");
     assert_eq!(bare.header("location"), Some("/metrics-engine/"));
-    assert_eq!(ferula.get("/metrics-engine/").status, 200);
+    let home = ferula.get("/metrics-engine/");
+    assert_eq!(home.header("location"), Some("/metrics-engine/query"));
+    assert_eq!(ferula.get("/metrics-engine/query").status, 200);
     assert_eq!(ferula.get("/api/v1/query?query=1").status, 404);
     assert_eq!(ferula.get("/metrics-enginex/metrics").status, 404);
     let query = ferula.get("/metrics-engine/api/v1/query?query=1&time=1");

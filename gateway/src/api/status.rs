@@ -1,4 +1,4 @@
-//! `status/*`, `/metrics`, `/version`, the root page, and the answers of rooms that hold nothing yet (rules, alerts, Alertmanagers).
+//! `status/*`, `/metrics`, `/version`, and the answers of rooms that hold nothing yet (rules, alerts, Alertmanagers).
 
 use super::json::string_list;
 use super::params::{go_quote, matchers_param};
@@ -30,11 +30,6 @@ pub fn build_info_json() -> String {
 /// `status/buildinfo`.
 pub fn build_info() -> Result<ApiData, ApiError> {
     Ok(ApiData::json(build_info_json()))
-}
-
-/// The page at `/`: what this is and where to go, without any script.
-pub fn root_page() -> &'static str {
-    include_str!("root.html")
 }
 
 /// `status/config`.

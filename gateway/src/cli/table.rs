@@ -142,7 +142,7 @@ pub const FLAGS: &[FlagSpec] = &[
     flag("web.enable-otlp-receiver", Bool, "false", "Enable API endpoint accepting OTLP write requests.").inert(),
     flag("web.console.templates", Text, "consoles", "Path to the console template directory, available at /consoles.").inert(),
     flag("web.console.libraries", Text, "console_libraries", "Path to the console library directory.").inert(),
-    flag("web.page-title", Text, "Prometheus Time Series Collection and Processing Server", "Document title of the instance.").inert(),
+    flag("web.page-title", Text, "Prometheus Time Series Collection and Processing Server", "Document title of the instance."),
     flag("web.cors.origin", Text, ".*", "Regex for CORS origin. It is fully anchored. Example: 'https?://(domain1|domain2)\\.com'"),
     flag("storage.tsdb.path", Text, "data/", "Base path for metrics storage. Use with server mode only.").server(),
     flag("storage.ack", Enum(ACK_MODES), "durable", "When a write is acknowledged: \"durable\" after it is on the disk, \"fast\" after it was handed to the kernel."),

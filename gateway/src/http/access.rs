@@ -15,7 +15,10 @@ use std::rc::Rc;
 /// The role that a request of this handler needs; `None`: any caller who was admitted.
 pub fn required(handler: Handler, _method: &Method) -> Option<Role> {
     match handler {
-        Handler::Root
+        Handler::UiHome
+        | Handler::UiGraph
+        | Handler::UiPage
+        | Handler::UiFile
         | Handler::Version
         | Handler::Healthy
         | Handler::Ready

@@ -67,6 +67,11 @@ pub(super) fn accepted(headers: &HeaderMap) -> Option<Coding> {
         })
 }
 
+/// Would the client get gzip?
+pub(crate) fn takes_gzip(headers: &HeaderMap) -> bool {
+    accepted(headers) == Some(Coding::Gzip)
+}
+
 /// Compresses the body where the client takes it and it is worth it.
 pub(super) fn packed(coding: Option<Coding>, mut response: Response) -> Response {
     let worth = response.body().len() >= PACKED_BODY_BYTES_MIN

@@ -5,7 +5,7 @@
 
 pub mod access;
 pub(crate) mod body;
-mod compress;
+pub(crate) mod compress;
 mod connection;
 mod connections;
 pub mod request;

@@ -9,6 +9,7 @@ use super::server::not_ready;
 use crate::api::{
     admin, exemplars, features, labels, lifecycle, push, query, rows, status, targets, write,
 };
+use crate::ui;
 use crate::web_config::Roles;
 use crate::worker::Worker;
 use http::{HeaderValue, Method};
@@ -30,7 +31,10 @@ pub enum Needs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Handler {
-    Root,
+    UiHome,
+    UiGraph,
+    UiPage,
+    UiFile,
     Metrics,
     Version,
     Healthy,
@@ -114,7 +118,25 @@ const fn route(
 
 /// Every route of the server.
 pub const ROUTES: &[Route] = &[
-    route("/", GET, Needs::Nothing, Handler::Root),
+    // The web UI: each of its pages is the same document. The names are those of Prometheus's UI, then our own.
+    route("/", GET_HEAD, Needs::Nothing, Handler::UiHome),
+    route("/graph", GET_HEAD, Needs::Nothing, Handler::UiGraph),
+    ui_page("/query"),
+    ui_page("/alerts"),
+    ui_page("/rules"),
+    ui_page("/targets"),
+    ui_page("/service-discovery"),
+    ui_page("/alertmanager-discovery"),
+    ui_page("/status"),
+    ui_page("/tsdb-status"),
+    ui_page("/flags"),
+    ui_page("/config"),
+    ui_page("/metrics-explorer"),
+    ui_page("/active-queries"),
+    ui_page("/top-queries"),
+    ui_page("/push"),
+    route("/favicon.svg", GET_HEAD, Needs::Nothing, Handler::UiFile),
+    route("/assets/{*file}", GET_HEAD, Needs::Nothing, Handler::UiFile),
     route("/metrics", GET, Needs::Nothing, Handler::Metrics),
     route("/version", GET, Needs::Nothing, Handler::Version),
     route("/-/healthy", GET_HEAD, Needs::Nothing, Handler::Healthy),
@@ -291,6 +313,10 @@ pub const ROUTES: &[Route] = &[
     ),
 ];
 
+const fn ui_page(path: &'static str) -> Route {
+    route(path, GET_HEAD, Needs::Nothing, Handler::UiPage)
+}
+
 const fn push_route(path: &'static str, handler: Handler) -> Route {
     route(path, DELETE_POST_PUT, Needs::Ready, handler)
 }
@@ -434,7 +460,10 @@ fn allow(route: &Route) -> String {
 
 async fn call(worker: &Rc<Worker>, handler: Handler, request: Request) -> Response {
     match handler {
-        Handler::Root => respond::content(200, "text/html; charset=utf-8", status::root_page()),
+        Handler::UiHome => ui::home(worker.app.flags()),
+        Handler::UiGraph => ui::graph(worker.app.flags(), &request),
+        Handler::UiPage => ui::page(worker.app.flags()),
+        Handler::UiFile => ui::file(&request),
         Handler::Metrics => status::metrics(worker, &request),
         // Prometheus leaves the type of this answer to Go, which sees text.
         Handler::Version => respond::text(200, format!("{}\n", status::build_info_json())),

@@ -138,9 +138,9 @@ function Starting({ state }: { state: Readiness }) {
   );
 }
 
-function Side({ here, open, close }: { here: Entry | undefined; open: boolean; close: () => void }) {
+function Side({ here, ready, open, close }: { here: Entry | undefined; ready: boolean; open: boolean; close: () => void }) {
   const prefs = settings.use();
-  const build = useApi<{ version: string; revision: string }>('api/v1/status/buildinfo');
+  const build = useApi<{ version: string; revision: string }>(ready ? 'api/v1/status/buildinfo' : undefined);
   const version = build.answer?.data.revision.replace(/^ferula-/, '');
   return (
     <div class={`side${open ? ' open' : ''}`} id="side">
@@ -243,7 +243,7 @@ export function App() {
           <span class="here">{entry?.name}</span>
         </header>
         {open && <button type="button" class="veil" aria-label="Close the menu" tabIndex={-1} onClick={() => setOpen(false)} />}
-        <Side key={everReady.current ? 'ready' : 'waiting'} here={entry} open={open} close={() => setOpen(false)} />
+        <Side here={entry} ready={everReady.current} open={open} close={() => setOpen(false)} />
         <main class="main" id="main" tabIndex={-1}>
           {state === 'away' && everReady.current && (
             <div class="note bad banner" role="alert">

@@ -74,7 +74,7 @@ export function MomentControl(props: { label: string; ms: number | null; stepMs:
       <button type="button" class="button square" aria-label="Earlier" title="Earlier" onClick={() => move(-stepMs)}>
         <Icon name="left" />
       </button>
-      <Field label={`${props.label}, ${utc ? 'UTC' : 'local time'}`} text={shown} placeholder="now" width="150px" read={read} />
+      <Field label={`${props.label}, ${utc ? 'UTC' : 'local time'}`} text={shown} placeholder="now" width="166px" read={read} />
       <button type="button" class="button square pick" aria-label="Choose from a calendar" title="Choose from a calendar" onClick={() => picker.current?.showPicker()}>
         <Icon name="calendar" />
         <input

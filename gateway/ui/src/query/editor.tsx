@@ -1,5 +1,5 @@
 // The PromQL editor: highlighting, completion and checks by Prometheus's own packages, looks by our style sheet.
-import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from '@codemirror/autocomplete';
+import { acceptCompletion, autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap, currentCompletions } from '@codemirror/autocomplete';
 import { defaultKeymap, history as undoHistory, historyKeymap, insertNewline } from '@codemirror/commands';
 import { bracketMatching, indentOnInput, syntaxHighlighting } from '@codemirror/language';
 import { lintKeymap } from '@codemirror/lint';
@@ -59,24 +59,16 @@ export function Editor(props: { initial: string; autofocus?: boolean; onRun: (te
           EditorView.contentAttributes.of({ 'aria-label': 'PromQL expression', spellcheck: 'false' }),
           dynamic.of(language(settings.get())),
           keymap.of([...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap, ...completionKeymap, ...lintKeymap]),
-          Prec.high(keymap.of([{ key: 'Shift-Enter', run: insertNewline }])),
-          Prec.high(keymap.of([{ key: 'Mod-Enter', run }])),
+          Prec.highest(
+            keymap.of([
+              { key: 'Enter', run: (view) => (currentCompletions(view.state).length > 0 ? (acceptCompletion(view), true) : run(view)), shift: insertNewline },
+              { key: 'Mod-Enter', run },
+            ]),
+          ),
           EditorView.updateListener.of((update) => update.docChanged && latest.current.onChange(update.state.doc.toString())),
         ],
       }),
     });
-    // Enter runs the query unless the completion list is open: that list's own binding has the highest precedence.
-    view.dom.addEventListener(
-      'keydown',
-      (event) => {
-        if (event.key !== 'Enter' || event.shiftKey || event.ctrlKey || event.metaKey || event.isComposing) return;
-        if (view.dom.querySelector('.cm-tooltip-autocomplete [aria-selected]')) return;
-        event.preventDefault();
-        event.stopPropagation();
-        run(view);
-      },
-      true,
-    );
     props.handle.current = {
       text: () => view.state.doc.toString(),
       setText: (text) => view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text }, selection: { anchor: text.length } }),

@@ -58,7 +58,7 @@ function histogram(step, ms) {
   ];
 }
 
-/** Sends an hour of samples, one every 15 seconds. */
+/** Sends an hour of samples, one every 15 seconds; the time of the last. */
 export async function seed(base) {
   const now = Math.floor(Date.now() / 15000) * 15000;
   const steps = Array.from({ length: 240 }, (_, i) => ({ i, ms: now - (239 - i) * 15000 }));
@@ -88,4 +88,5 @@ export async function seed(base) {
     });
     if (!pushed.ok) throw new Error(`push: ${pushed.status} ${await pushed.text()}`);
   }
+  return now;
 }

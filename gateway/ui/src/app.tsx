@@ -216,8 +216,12 @@ export function App() {
   useEffect(() => {
     if (page === '' || page === 'graph') go(`query${location.search}`, 'replace');
   }, [page]);
+  const before = useRef(entry);
   useEffect(() => {
     document.title = `${entry?.name ?? 'Not found'} · ${titleAtStart}`;
+    // Whoever goes by keyboard or by ear goes on at the top of the new page; the page of queries chooses for itself.
+    if (before.current !== entry && entry?.page !== 'query') document.querySelector('h1')?.focus({ preventScroll: true });
+    before.current = entry;
   }, [entry]);
   useEffect(() => {
     if (!open) return;

@@ -1,3 +1,4 @@
+// Where it begins: styles, preferences, the frame.
 import { render } from 'preact';
 import './styles/base.css';
 import './styles/frame.css';

@@ -146,7 +146,7 @@ function AlertTable({ alerts }: { alerts: Alert[] }) {
   return (
     <div class="card">
       <div class="scroll">
-        <table class="table">
+        <table class="table folding">
           <thead>
             <tr>
               <th scope="col">Labels</th>

@@ -6,7 +6,7 @@ import { queryLink } from '../lib/location';
 import { settings } from '../lib/settings';
 import { formatMoment, humanSeconds, parseMoment } from '../lib/time';
 import type { Labels, QueryData, VectorItem } from '../lib/types';
-import { Confirm, Empty, ErrorNote, Meter, Page, Refresh, Wait, useLimited } from '../parts/parts';
+import { Breakable, Confirm, Empty, ErrorNote, Meter, Page, Refresh, Wait, useLimited } from '../parts/parts';
 
 interface Entry {
   name: string;
@@ -152,7 +152,9 @@ function Ranking(props: { title: string; entries: Entry[]; whole?: number; forma
               <tr key={entry.name}>
                 <td class="mono break">
                   {href ? (
-                    <a href={href(entry.name)}>{entry.name}</a>
+                    <a href={href(entry.name)}>
+                      <Breakable text={entry.name} />
+                    </a>
                   ) : pick ? (
                     <button type="button" class="link" onClick={() => pick(entry.name)}>
                       {entry.name}

@@ -83,7 +83,7 @@ function Pool(props: { name: string; found: Found[]; kept: number; dropped: numb
         <p class="muted pad">Nothing to show with these filters.</p>
       ) : (
         <div class="scroll">
-          <table class="table found">
+          <table class="table folding found">
             <thead>
               <tr>
                 <th scope="col">Discovered labels</th>
@@ -96,10 +96,10 @@ function Pool(props: { name: string; found: Found[]; kept: number; dropped: numb
             <tbody>
               {shown.map((found, i) => (
                 <tr key={i}>
-                  <td>
+                  <td class="whole" data-title="Discovered">
                     <LabelPlates labels={found.discovered} />
                   </td>
-                  <td>{found.labels ? <LabelPlates labels={found.labels} /> : <span class="badge">dropped</span>}</td>
+                  <td class="whole" data-title="Target">{found.labels ? <LabelPlates labels={found.labels} /> : <span class="badge">dropped</span>}</td>
                   <td class="num">
                     <button type="button" class="button" onClick={() => props.trace(found)}>
                       Steps

@@ -1,7 +1,7 @@
 // The command line in force.
 import { useState } from 'preact/hooks';
 import { useApi } from '../lib/api';
-import { Empty, ErrorNote, Page, Search, Wait } from '../parts/parts';
+import { Breakable, Empty, ErrorNote, Page, Search, Wait } from '../parts/parts';
 
 export function FlagsPage() {
   const flags = useApi<Record<string, string>>('api/v1/status/flags');
@@ -28,7 +28,9 @@ export function FlagsPage() {
               <tbody>
                 {fits.map(([name, value]) => (
                   <tr key={name}>
-                    <td class="mono break">--{name}</td>
+                    <td class="mono break">
+                      <Breakable text={`--${name}`} />
+                    </td>
                     <td class="mono break">{value === '' ? <span class="muted">empty</span> : value}</td>
                   </tr>
                 ))}

@@ -5,7 +5,7 @@ import { count, labelName, metricSelector, quoted } from '../lib/format';
 import { queryLink, setSearch } from '../lib/location';
 import type { Labels, Metadata } from '../lib/types';
 import { Icon } from '../parts/icons';
-import { Empty, ErrorNote, Meter, Page, Search, Wait, useLimited } from '../parts/parts';
+import { Breakable, Empty, ErrorNote, Meter, Page, Search, Wait, useLimited } from '../parts/parts';
 
 /** Series of one metric that are looked at; more of them do not change the picture. */
 const SERIES_MAX = 20_000;
@@ -68,7 +68,9 @@ export function MetricBrowser({ choose, initial, remember }: { choose?: (expr: s
               return (
                 <li key={name}>
                   <button type="button" onClick={() => setMetric(name)}>
-                    <code>{name}</code>
+                    <code>
+                      <Breakable text={name} />
+                    </code>
                     {meta && <span class="badge plain">{meta.type}</span>}
                     <span class="muted help">{meta?.help}</span>
                   </button>

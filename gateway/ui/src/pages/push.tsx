@@ -152,7 +152,7 @@ function GroupCard({ group, remove }: { group: Group; remove: () => void }) {
         </button>
       </summary>
       <div class="scroll">
-        <table class="table">
+        <table class="table folding pushed">
           <thead>
             <tr>
               <th scope="col">Metric</th>
@@ -164,7 +164,7 @@ function GroupCard({ group, remove }: { group: Group; remove: () => void }) {
             {families.flatMap(([name, family]) =>
               family.metrics.map((metric, i) => (
                 <tr key={`${name}${i}`}>
-                  <td>
+                  <td class="whole">
                     {i === 0 && (
                       <>
                         <a class="mono break" href={queryLink(name)}>

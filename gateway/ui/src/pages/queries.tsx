@@ -78,7 +78,7 @@ function Active() {
             <Empty title="No query is running">The list refreshes every two seconds.</Empty>
           ) : (
             <div class="scroll">
-              <table class="table">
+              <table class="table folding">
                 <thead>
                   <tr>
                     <th scope="col">Query</th>

@@ -99,7 +99,7 @@ function Pool({ name, targets, all }: { name: string; targets: ActiveTarget[]; a
         </span>
       </summary>
       <div class="scroll">
-        <table class="table targets">
+        <table class="table folding targets">
           <thead>
             <tr>
               <th scope="col">Endpoint</th>
@@ -125,7 +125,7 @@ function Target({ target }: { target: ActiveTarget }) {
   const never = isNever(target.lastScrape);
   return (
     <tr>
-      <td class="break endpoint">
+      <td class="break endpoint whole">
         <a href={target.globalUrl} target="_blank" rel="noreferrer">
           {target.scrapeUrl}
         </a>

@@ -1,5 +1,5 @@
 // The small parts that pages are made of.
-import type { ComponentChildren } from 'preact';
+import { Fragment, type ComponentChildren } from 'preact';
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import type { ApiError } from '../lib/api';
 import { quoted, labelName } from '../lib/format';
@@ -131,6 +131,21 @@ export function Wait({ lines = 6 }: { lines?: number }) {
   );
 }
 
+/** A name that may be broken behind `_`, `.`, `:` and `-`, not anywhere. */
+export function Breakable({ text }: { text: string }) {
+  const parts = text.split(/(?<=[_.:\-/=])(?=[^_.:\-/=])/);
+  return (
+    <>
+      {parts.map((part, i) => (
+        <Fragment key={i}>
+          {i > 0 && <wbr />}
+          {part}
+        </Fragment>
+      ))}
+    </>
+  );
+}
+
 /** Labels as small plates. */
 export function LabelPlates({ labels, skip = [] }: { labels: Labels; skip?: string[] }) {
   const pairs = Object.entries(labels).filter(([name]) => !skip.includes(name));
@@ -155,7 +170,7 @@ export function Series({ labels }: { labels: Labels }) {
   return (
     <span class="series">
       {name !== undefined && <b>{name}</b>}
-      {(pairs.length > 0 || name === undefined) && <span class="p">{'{'}</span>}
+      {(pairs.length > 0 || name === undefined) && <><span class="p">{'{'}</span><wbr /></>}
       {pairs.map(([n, v], i) => (
         <span key={n}>
           {i > 0 && <span class="p">, </span>}
@@ -170,13 +185,14 @@ export function Series({ labels }: { labels: Labels }) {
 }
 
 /** A window above the page, closed by Escape, by its button, or by a click beside it. */
-export function Dialog({ title, onClose, children, footer }: { title: ComponentChildren; onClose: () => void; children: ComponentChildren; footer?: ComponentChildren }) {
+export function Dialog({ title, onClose, children, footer, narrow }: { title: ComponentChildren; narrow?: boolean; onClose: () => void; children: ComponentChildren; footer?: ComponentChildren }) {
   const element = useRef<HTMLDialogElement>(null);
   const id = useId();
   useEffect(() => element.current?.showModal(), []);
   return (
     <dialog
       ref={element}
+      class={narrow ? 'narrow' : undefined}
       aria-labelledby={id}
       onClose={onClose}
       onClick={(e) => e.target === e.currentTarget && e.currentTarget.close()}
@@ -218,7 +234,7 @@ export function Confirm(props: { title: string; action: string; onClose: () => v
     </>
   );
   return (
-    <Dialog title={props.title} onClose={props.onClose} footer={footer}>
+    <Dialog narrow title={props.title} onClose={props.onClose} footer={footer}>
       <div class="stack">
         {props.children}
         <ErrorNote error={error} />

@@ -51,11 +51,12 @@ export function aligned(input: ChartInput): { xs: number[]; rows: Row[] } {
   return { xs, rows };
 }
 
-/** Each row plus all before it, so that areas lie on each other; holes count as nothing. */
+/** Each row plus all before it, so that areas lie on each other. A hole counts as nothing; where all rows have one, there is one. */
 export function stacked(rows: Row[], hidden: ReadonlySet<number>): Row[] {
-  const sums = new Array<number>(rows[0]?.length ?? 0).fill(0);
+  const sums: Row = new Array<number | null>(rows[0]?.length ?? 0).fill(null);
+  const some = sums.map((_, x) => rows.some((row, i) => !hidden.has(i) && row[x] !== null));
   return rows.map((row, i) =>
-    hidden.has(i) ? row.map(() => null) : row.map((value, x) => (sums[x] = (sums[x] ?? 0) + (value ?? 0))),
+    hidden.has(i) ? row.map(() => null) : row.map((value, x) => (some[x] ? (sums[x] = (sums[x] ?? 0) + (value ?? 0)) : null)),
   );
 }
 
@@ -122,9 +123,12 @@ export function lineChart(element: HTMLElement, input: ChartInput, width: number
   const isStacked = input.mode === 'stacked';
   const drawn = isStacked ? stacked(rows, input.hidden) : rows;
   const color = (i: number) => seriesColor(i, colors.dark);
-  // Areas are drawn from the top one down, each covering what is above the one below it.
+  // Areas are drawn from the top one down.
   const order = rows.map((_, i) => i);
   if (isStacked) order.reverse();
+  // Each area ends at the line of the next one below it that is shown.
+  const seen = order.filter((i) => !input.hidden.has(i));
+  const bands = isStacked ? seen.slice(0, -1).map((i, n) => ({ series: [order.indexOf(i) + 1, order.indexOf(seen[n + 1] ?? i) + 1] as [number, number] })) : undefined;
   const few = rows.length <= 80;
   const dots: Dot[] = input.exemplars.flatMap((s) =>
     s.exemplars
@@ -150,6 +154,7 @@ export function lineChart(element: HTMLElement, input: ChartInput, width: number
       }),
     ],
     focus: { alpha: few ? 0.25 : 1 },
+    bands,
     axes: axes(colors),
   };
   options.scales = {

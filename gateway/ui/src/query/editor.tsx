@@ -1,5 +1,5 @@
 // The PromQL editor: highlighting, completion and checks by Prometheus's own packages, looks by our style sheet.
-import { acceptCompletion, autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap, currentCompletions } from '@codemirror/autocomplete';
+import { acceptCompletion, autocompletion, closeBrackets, closeBracketsKeymap, closeCompletion, completionKeymap, currentCompletions } from '@codemirror/autocomplete';
 import { defaultKeymap, history as undoHistory, historyKeymap, insertNewline } from '@codemirror/commands';
 import { bracketMatching, indentOnInput, syntaxHighlighting } from '@codemirror/language';
 import { lintKeymap } from '@codemirror/lint';
@@ -37,6 +37,8 @@ export function Editor(props: { initial: string; autofocus?: boolean; onRun: (te
   useEffect(() => {
     const dynamic = new Compartment();
     const run = (view: EditorView) => {
+      // A list that is still on its way would cover the answer.
+      closeCompletion(view);
       latest.current.onRun(view.state.doc.toString());
       return true;
     };
@@ -53,7 +55,7 @@ export function Editor(props: { initial: string; autofocus?: boolean; onRun: (te
           indentOnInput(),
           bracketMatching(),
           closeBrackets(),
-          autocompletion({ maxRenderedOptions: 80 }),
+          autocompletion({ maxRenderedOptions: 80, icons: false }),
           EditorView.lineWrapping,
           placeholder('Expression, for example  rate(prometheus_http_requests_total[5m])'),
           EditorView.contentAttributes.of({ 'aria-label': 'PromQL expression', spellcheck: 'false' }),

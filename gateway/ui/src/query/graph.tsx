@@ -1,7 +1,8 @@
 // The graph of a panel: chart, legend, what is under the pointer.
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
+import { count } from '../lib/format';
 import { settings } from '../lib/settings';
 import { formatMoment } from '../lib/time';
 import type { ExemplarSeries, MatrixItem } from '../lib/types';
@@ -37,7 +38,24 @@ export function useThemeRound(): number {
   return round;
 }
 
-export function Graph(props: GraphProps) {
+/** Series that are drawn; a picture of more says nothing, and browsers suffer. */
+const SERIES_MAX = 2000;
+
+export function Graph(given: GraphProps) {
+  const items = useMemo(() => given.items.slice(0, SERIES_MAX), [given.items]);
+  return (
+    <>
+      {given.items.length > SERIES_MAX && (
+        <p class="note warn drawn">
+          The first {count(SERIES_MAX)} of {count(given.items.length)} series are drawn. Narrow the selectors, or aggregate.
+        </p>
+      )}
+      <Drawing {...given} items={items} />
+    </>
+  );
+}
+
+function Drawing(props: GraphProps) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | undefined>(undefined);
   const [hover, setHover] = useState<Hover | null>(null);
@@ -72,7 +90,7 @@ export function Graph(props: GraphProps) {
 
 function Tip({ hover, width, offset }: { hover: Hover; width: number; offset: number }) {
   const x = hover.x + offset;
-  const side = x > width / 2 ? { right: `${width - x + 14}px` } : { left: `${x + 14}px` };
+  const side = x > width / 2 ? { right: `${width - x + 14}px`, maxWidth: `${Math.min(420, x - 14)}px` } : { left: `${x + 14}px`, maxWidth: `${Math.min(420, width - x - 14)}px` };
   return (
     <div class="tip" style={{ ...side, top: `${Math.max(4, hover.y - 12)}px` }}>
       <div class="muted">{formatMoment(hover.atMs, undefined, true)}</div>

@@ -263,7 +263,7 @@ function Numbers({ answer, loading, stale }: { answer: Answer<Asked> | undefined
     <span class="grow muted small numbers">
       <span>{count(series)} series</span>
       <span title={evaluated === undefined ? undefined : `${humanSeconds(evaluated)} in the server`}>{humanSeconds(answer.tookMs / 1000)}</span>
-      {read !== undefined && <span>{count(read)} samples read</span>}
+      {read !== undefined && <span>{count(read)} {read === 1 ? 'sample' : 'samples'} read</span>}
       {stale && <span class="badge plain">expression changed</span>}
     </span>
   );

@@ -187,6 +187,9 @@ async function walk(browser, width, height, theme, seeded) {
   await page.waitForSelector('.tree .node');
   check(at('the plan is explained'), (await page.locator('.tree .node').count()) >= 3);
   await shot('explain');
+  await page.getByRole('button', { name: 'One moment' }).click();
+  await page.waitForFunction(() => document.querySelector('.tree .node') && !document.querySelector('.tree')?.textContent.includes('steps of'));
+  check(at('one moment is explained'), (await page.locator('.tree .node').count()) >= 3);
   await fits('the plan');
 
   // Mistakes.

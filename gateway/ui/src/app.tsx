@@ -105,12 +105,13 @@ function useReadiness(): Readiness {
       readiness.set(next);
       timer = setTimeout(ask, next === 'ready' ? 20_000 : 700);
     };
+    // When a page was the first to learn that the server is away, it is asked at once and often.
     void ask();
     return () => {
       stopped = true;
       clearTimeout(timer);
     };
-  }, []);
+  }, [state === 'ready']);
   return state;
 }
 

@@ -44,6 +44,7 @@ async function send(path: string, init: RequestInit): Promise<Response> {
     response = await fetch(urlOf(path), { headers: { Accept: 'application/json' }, ...init });
   } catch (error) {
     if ((error as Error).name === 'AbortError') throw error;
+    readiness.set('away');
     throw new ApiError('network', 'The server cannot be reached.', 0);
   }
   const stopping = response.headers.get('x-prometheus-stopping');

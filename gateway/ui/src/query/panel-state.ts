@@ -19,6 +19,8 @@ export interface PanelState {
   mode: Mode;
   exemplars: boolean;
   yMin: number | null;
+  /** Explain one moment, not the range; not part of the address. */
+  explainMoment: boolean;
   /** Counts the times that the user asked for an answer. */
   run: number;
 }
@@ -36,6 +38,7 @@ export function newPanel(patch: Partial<PanelState> = {}): PanelState {
     mode: 'lines',
     exemplars: false,
     yMin: null,
+    explainMoment: false,
     run: 0,
     ...patch,
   };

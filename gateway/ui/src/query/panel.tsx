@@ -112,6 +112,8 @@ interface Asked {
   exemplarError?: ApiError;
 }
 
+const atOneMoment = (panel: PanelState) => panel.tab === 'table' || (panel.tab === 'explain' && panel.explainMoment);
+
 /** Asks what the tab needs. */
 async function ask(panel: PanelState, signal: AbortSignal): Promise<Answer<Asked>> {
   const init = { method: 'POST', signal };
@@ -122,11 +124,11 @@ async function ask(panel: PanelState, signal: AbortSignal): Promise<Answer<Asked
     ...data,
     data: { data, startMs, endMs, stepMs: step, exemplars: [], ...more },
   });
-  if (panel.tab === 'table') {
-    return wrap(await call<QueryData>('api/v1/query', { query: panel.expr, time: String(endMs / 1000), stats: 'true' }, init));
+  const explain = panel.tab === 'explain' ? { explain: '1' } : {};
+  if (atOneMoment(panel)) {
+    return wrap(await call<QueryData>('api/v1/query', { query: panel.expr, time: String(endMs / 1000), stats: 'true', ...explain }, init));
   }
   const range = { query: panel.expr, start: String(startMs / 1000), end: String(endMs / 1000) };
-  const explain = panel.tab === 'explain' ? { explain: '1' } : {};
   const answer = call<QueryData>('api/v1/query_range', { ...range, step: String(step / 1000), stats: 'true', ...explain }, init);
   if (panel.tab === 'graph' && panel.exemplars) {
     const found = call<ExemplarSeries[]>('api/v1/query_exemplars', range, init).then(
@@ -147,7 +149,7 @@ const TABS: { tab: Tab; name: string }[] = [
 function Answers(props: { panel: PanelState; update: PanelProps['update']; stale: boolean; children: preact.ComponentChildren }) {
   const { panel, update } = props;
   const { tab, expr, endMs, rangeMs, resolution, exemplars, run } = panel;
-  const key = expr === '' ? undefined : JSON.stringify([tab, expr, endMs, tab === 'table' ? 0 : [rangeMs, resolution, tab === 'graph' && exemplars], run]);
+  const key = expr === '' ? undefined : JSON.stringify([tab, expr, endMs, atOneMoment(panel) ? 0 : [rangeMs, resolution, tab === 'graph' && exemplars], run]);
   const { answer, error, loading } = useCall<Asked>(key, (signal) => ask(panel, signal));
   const asked = answer?.data;
   const data = asked?.data.data;
@@ -178,7 +180,18 @@ function Answers(props: { panel: PanelState; update: PanelProps['update']; stale
       </div>
       <div class={`progress-line${loading ? ' on' : ''}`} />
       <div class="panel-controls toolbar">
-        {tab === 'table' ? (
+        {tab === 'explain' && (
+          <Segments
+            label="What is explained"
+            value={panel.explainMoment ? 'moment' : 'range'}
+            onChange={(what) => update({ explainMoment: what === 'moment' })}
+            options={[
+              { value: 'range', text: 'Range' },
+              { value: 'moment', text: 'One moment' },
+            ]}
+          />
+        )}
+        {atOneMoment(panel) ? (
           <MomentControl label="Time" ms={endMs} stepMs={Math.max(60_000, rangeMs / 2)} onChange={(ms) => update({ endMs: ms })} />
         ) : (
           <>

@@ -167,7 +167,7 @@ function AlertTable({ alerts }: { alerts: Alert[] }) {
                   {alert.keepFiringSince && <div class="muted small">kept firing</div>}
                 </td>
                 <td class="nowrap">{alert.activeAt ? formatMoment(Date.parse(alert.activeAt)) : '–'}</td>
-                <td class="num mono">{Number(alert.value) || alert.value}</td>
+                <td class="num mono">{Number.isNaN(Number(alert.value)) ? alert.value : String(Number(alert.value))}</td>
               </tr>
             ))}
           </tbody>

@@ -94,7 +94,7 @@ function Active() {
                   {all.map((query) => (
                     <tr key={query.id}>
                       <td class="wide-cell">
-                        <a class="mono break" href={queryLink(query.query)}>
+                        <a class="mono break clamp" title={query.query} href={queryLink(query.query)}>
                           {query.query}
                         </a>
                       </td>
@@ -192,7 +192,7 @@ function Top() {
                     {data[list.key]?.map((entry, i) => (
                       <tr key={i}>
                         <td>
-                          <a class="mono break" href={queryLink(entry.query)}>
+                          <a class="mono break clamp" title={entry.query} href={queryLink(entry.query)}>
                             {entry.query}
                           </a>
                           <div class="muted small">

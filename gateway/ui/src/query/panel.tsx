@@ -91,7 +91,7 @@ function Earlier({ use }: { use: (expr: string) => void }) {
         {queries.map((query) => (
           <li key={query}>
             <button type="button" onClick={() => use(query)}>
-              <code>{query}</code>
+              <code class="clamp">{query}</code>
             </button>
           </li>
         ))}

@@ -8,6 +8,7 @@ use crate::self_metrics::Counter;
 use crate::web_config::WebConfig;
 use arc_swap::ArcSwap;
 use ingest::append::AppendTarget;
+use ingest::otlp::OtlpSettings;
 use ingest::remote_write::Version;
 use ingest::scrape::ScrapeManager;
 use ingest::scrape::config::ScrapeConfig;
@@ -39,6 +40,8 @@ pub struct Services {
     pub write_messages: Vec<Version>,
     /// What remote write brought.
     pub writes: WriteCounters,
+    /// How OpenTelemetry's metrics become ours.
+    pub otlp: ArcSwap<OtlpSettings>,
     /// What receivers of rows brought.
     pub rows: RowCounters,
     /// `--web.config.file`

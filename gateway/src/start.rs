@@ -148,6 +148,7 @@ async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
         config_yaml: ArcSwap::from_pointee(config.to_yaml()),
         write_messages: write_messages(&flags),
         writes: WriteCounters::default(),
+        otlp: ArcSwap::from_pointee(config.otlp(flags.lookback_delta)),
         rows: RowCounters::default(),
         web: web.clone(),
         own_door: own_door.address,
@@ -360,6 +361,8 @@ async fn apply(app: &App, services: &Services, address: Option<SocketAddr>, mut 
     services
         .engine
         .store(Arc::new(engine(app.flags(), &config, &services.queries)));
+    let otlp = config.otlp(app.flags().lookback_delta);
+    services.otlp.store(Arc::new(otlp));
     services.store.set_retention(config.retention(app.flags()));
     let window_ms = config.out_of_order_window_ms();
     services.store.set_out_of_order_window(window_ms).await;

@@ -89,3 +89,9 @@ pub const ROW_FAULTS_MAX: usize = 10;
 
 /// Bytes of the texts that tell what is wrong with a push; further faults are only counted.
 pub const PUSH_FAULT_BYTES_MAX: usize = 64 << 10;
+
+/// Levels of lists and maps in an OTLP request; a request that is nested deeper is refused with 400.
+pub const OTLP_NESTING_MAX: usize = 64;
+
+/// Samples of `target_info` that one resource of an OTLP request has at most; of more the newest are made.
+pub const OTLP_TARGET_INFO_MAX: u64 = 1_000;

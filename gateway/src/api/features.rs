@@ -29,7 +29,6 @@ const FIXED: &[(&str, bool, &[&str])] = &[
             "exclude_alerts",
             "openapi_3.1",
             "openapi_3.2",
-            "otlp_write_receiver",
             "search",
             "search_fuzz_alg_jarowinkler",
             "search_fuzz_alg_subsequence",
@@ -176,6 +175,7 @@ fn registry(flags: &Flags) -> Registry {
     set("api", "admin", flags.admin_api);
     set("api", "lifecycle", flags.lifecycle);
     set("api", "remote_write_receiver", flags.remote_write_receiver);
+    set("api", "otlp_write_receiver", flags.otlp_receiver);
     let auto_reload = flags.auto_reload_interval.is_some();
     set("prometheus", "auto_reload_config", auto_reload);
     let delayed = flags.has_feature("promql-delayed-name-removal");

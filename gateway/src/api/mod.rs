@@ -12,6 +12,7 @@ pub mod features;
 mod json;
 pub mod labels;
 pub mod lifecycle;
+pub mod otlp;
 pub mod params;
 pub mod push;
 mod push_json;

@@ -78,6 +78,10 @@ impl RowState {
     pub fn new(seed: u64) -> RowState {
         RowState(RefCell::new(WriteSession::new(seed)))
     }
+
+    pub(super) fn session(&self) -> &RefCell<WriteSession> {
+        &self.0
+    }
 }
 
 /// Takes lines.
@@ -106,28 +110,27 @@ async fn receive(worker: &Rc<Worker>, mut request: Request) -> Result<(), Refusa
             .unwrap_or_default()
             .to_owned(),
     };
+    let body = read_body(&mut request).await;
+    let body = body.map_err(|(status, text)| Refusal::new(status, text))?;
+    store(worker, &lines, &body).await
+}
+
+/// The body, decompressed; a status and a text where it cannot be had.
+pub(super) async fn read_body(request: &mut Request) -> Result<Vec<u8>, (u16, String)> {
     let encoding = BodyEncoding::from_header(request.header("content-encoding").unwrap_or(""));
     let mut body = Vec::new();
     request
         .read_body(WRITE_BODY_BYTES_MAX, &mut body)
         .await
-        .map_err(|error| {
-            let status = if matches!(error, BodyError::TooLarge { .. }) {
-                413
-            } else {
-                400
-            };
-            Refusal::new(status, error)
+        .map_err(|error| match error {
+            BodyError::TooLarge { .. } => (413, error.to_string()),
+            _ => (400, error.to_string()),
         })?;
-    let body = unpack(&body, encoding, WRITE_DECODED_BYTES_MAX).map_err(|error| {
-        let status = if matches!(error, UnpackError::TooLarge(_)) {
-            413
-        } else {
-            400
-        };
-        Refusal::new(status, error)
+    let body = unpack(&body, encoding, WRITE_DECODED_BYTES_MAX).map_err(|error| match error {
+        UnpackError::TooLarge(_) => (413, error.to_string()),
+        _ => (400, error.to_string()),
     })?;
-    store(worker, &lines, &body).await
+    Ok(body.into_owned())
 }
 
 /// Reads rows and stores those that can be read.

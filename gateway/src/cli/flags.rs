@@ -130,6 +130,8 @@ pub struct Flags {
     pub admin_api: bool,
     /// `--web.enable-remote-write-receiver`
     pub remote_write_receiver: bool,
+    /// `--web.enable-otlp-receiver`
+    pub otlp_receiver: bool,
     /// `--web.enable-influx-receiver`
     pub influx_receiver: bool,
     /// `--web.remote-write-receiver.accepted-protobuf-messages`
@@ -249,6 +251,7 @@ impl Flags {
             lifecycle: is_on("web.enable-lifecycle"),
             admin_api: is_on("web.enable-admin-api"),
             remote_write_receiver: is_on("web.enable-remote-write-receiver"),
+            otlp_receiver: is_on("web.enable-otlp-receiver"),
             influx_receiver: is_on("web.enable-influx-receiver"),
             remote_write_messages: protobuf_messages(text(
                 "web.remote-write-receiver.accepted-protobuf-messages",

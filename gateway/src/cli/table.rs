@@ -139,7 +139,7 @@ pub const FLAGS: &[FlagSpec] = &[
     flag("web.enable-remote-write-receiver", Bool, "true", "Enable API endpoint accepting remote write requests. On here without the flag; --no-web.enable-remote-write-receiver turns it off."),
     flag("web.remote-write-receiver.accepted-protobuf-messages", List, "prometheus.WriteRequest,io.prometheus.write.v2.Request", "List of the remote write protobuf messages to accept when receiving the remote writes. Supported values: prometheus.WriteRequest, io.prometheus.write.v2.Request"),
     flag("web.enable-influx-receiver", Bool, "true", "Take InfluxDB's line protocol on /write and /api/v2/write: a field becomes the series measurement_field, tags its labels."),
-    flag("web.enable-otlp-receiver", Bool, "false", "Enable API endpoint accepting OTLP write requests.").inert(),
+    flag("web.enable-otlp-receiver", Bool, "true", "Enable API endpoint accepting OTLP write requests. On here without the flag; --no-web.enable-otlp-receiver turns it off."),
     flag("web.console.templates", Text, "consoles", "Path to the console template directory, available at /consoles.").inert(),
     flag("web.console.libraries", Text, "console_libraries", "Path to the console library directory.").inert(),
     flag("web.page-title", Text, "Prometheus Time Series Collection and Processing Server", "Document title of the instance."),

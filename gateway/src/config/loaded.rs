@@ -7,6 +7,7 @@ use super::schema::{Document, JobsFile};
 use super::yaml::{self, Node, Place, Problem};
 use crate::cli::{Flags, retention_of};
 use crate::limits::CONFIG_FILE_BYTES_MAX;
+use ingest::otlp::{LabelNames, OtlpSettings, Strategy};
 use ingest::scrape::config::ScrapeConfig;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -209,6 +210,26 @@ impl Config {
             size.or(flags.retention_size),
             percent,
         )
+    }
+
+    /// `otlp`; what an instant query looks back decides how often `target_info` comes.
+    pub fn otlp(&self, lookback_delta: Duration) -> OtlpSettings {
+        let otlp = &self.document.otlp;
+        let strategy = Strategy::from_name(&otlp.translation_strategy);
+        OtlpSettings {
+            promote_all: otlp.promote_all_resource_attributes,
+            not_promoted: otlp.ignore_resource_attributes.clone(),
+            promoted: otlp.promote_resource_attributes.clone(),
+            keep_identifying: otlp.keep_identifying_resource_attributes,
+            histograms_to_native: otlp.convert_histograms_to_nhcb,
+            promote_scope: otlp.promote_scope_metadata,
+            label_names: LabelNames {
+                strategy: strategy.unwrap_or_default(),
+                key_before_underscore: otlp.label_name_underscore_sanitization,
+                keep_underscores: otlp.label_name_preserve_multiple_underscores,
+            },
+            lookback_delta_ms: i64::try_from(lookback_delta.as_millis()).unwrap_or(i64::MAX),
+        }
     }
 
     /// `storage.tsdb.out_of_order_time_window`

@@ -52,7 +52,9 @@ pub fn required(handler: Handler, _method: &Method) -> Option<Role> {
         | Handler::PushPage
         | Handler::PushGroups
         | Handler::PushStatus => Some(Role::Read),
-        Handler::Write | Handler::InfluxWrite | Handler::InfluxWrite2 => Some(Role::Write),
+        Handler::Write | Handler::InfluxWrite | Handler::InfluxWrite2 | Handler::OtlpMetrics => {
+            Some(Role::Write)
+        }
         Handler::Push | Handler::PushBase64 => Some(Role::Push),
         Handler::Reload
         | Handler::Quit

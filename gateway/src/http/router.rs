@@ -7,7 +7,7 @@ use super::request::Request;
 use super::respond::{self, Response, envelope};
 use super::server::not_ready;
 use crate::api::{
-    admin, exemplars, features, labels, lifecycle, push, query, rows, status, targets, write,
+    admin, exemplars, features, labels, lifecycle, otlp, push, query, rows, status, targets, write,
 };
 use crate::ui;
 use crate::web_config::Roles;
@@ -79,6 +79,7 @@ pub enum Handler {
     PushReady,
     InfluxWrite,
     InfluxWrite2,
+    OtlpMetrics,
 }
 
 /// One line of the table.
@@ -265,6 +266,12 @@ pub const ROUTES: &[Route] = &[
         POST_PUT,
         Needs::Ready,
         Handler::Snapshot,
+    ),
+    route(
+        "/api/v1/otlp/v1/metrics",
+        POST,
+        Needs::Ready,
+        Handler::OtlpMetrics,
     ),
     route("/write", POST, Needs::Ready, Handler::InfluxWrite),
     route("/api/v2/write", POST, Needs::Ready, Handler::InfluxWrite2),
@@ -507,6 +514,7 @@ async fn call(worker: &Rc<Worker>, handler: Handler, request: Request) -> Respon
         Handler::PushWipe => push::wipe(worker).await,
         Handler::InfluxWrite => rows::influx(worker, request, rows::InfluxApi::One).await,
         Handler::InfluxWrite2 => rows::influx(worker, request, rows::InfluxApi::Two).await,
+        Handler::OtlpMetrics => otlp::otlp(worker, request).await,
         Handler::PushHealthy | Handler::PushReady => respond::text(200, "OK"),
     }
 }

@@ -55,3 +55,11 @@ pub enum WriteError {
 
 #[cfg(test)]
 mod tests;
+
+/// A histogram message alone.
+#[cfg(test)]
+pub(crate) fn histogram_of(
+    message: &[u8],
+) -> Option<std::sync::Arc<storage_engine::model::FloatHistogram>> {
+    histogram::histogram(message).ok()?.value.ok()
+}

@@ -10,7 +10,7 @@ mod influx;
 pub use influx::{InfluxLines, Precision};
 
 use crate::limits::{ROW_FAULTS_MAX, ROWS_BYTES_MAX};
-use hashbrown::HashMap;
+use crate::message::Message;
 use storage_engine::model::TimestampMs;
 
 /// A protocol that sends rows.
@@ -20,69 +20,43 @@ pub trait RowProtocol {
 }
 
 /// Rows of one request, as a remote write 2.0 message.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Rows {
-    symbols: HashMap<String, u64>,
-    symbol_fields: Vec<u8>,
-    series_fields: Vec<u8>,
-    scratch: Vec<u8>,
-    references: Vec<u8>,
+    message: Message,
     rows: usize,
     faults: Vec<String>,
     faulty: usize,
 }
 
+impl Default for Rows {
+    fn default() -> Self {
+        Rows::new()
+    }
+}
+
 impl Rows {
     /// No rows.
     pub fn new() -> Rows {
-        let mut rows = Rows::default();
-        // The first symbol of a message is the empty one.
-        rows.symbol("");
-        rows
+        Rows {
+            message: Message::new(),
+            rows: 0,
+            faults: Vec::new(),
+            faulty: 0,
+        }
     }
 
     /// Adds a row. Labels may come in any order; one without a value is left out. False when there is no room for more.
     pub fn push(&mut self, labels: &mut Vec<(&str, &str)>, time: TimestampMs, value: f64) -> bool {
-        if self.symbol_fields.len() + self.series_fields.len() > ROWS_BYTES_MAX {
+        if self.message.bytes() > ROWS_BYTES_MAX {
             return false;
         }
         labels.retain(|(_, value)| !value.is_empty());
         labels.sort_unstable();
-        let mut references = std::mem::take(&mut self.references);
-        references.clear();
-        for (name, value) in labels.iter() {
-            for text in [name, value] {
-                let symbol = self.symbol(text);
-                put_varint(&mut references, symbol);
-            }
-        }
-        let row = &mut self.scratch;
-        row.clear();
-        put_bytes(row, 1, &references);
-        // A sample: its value, then its time.
-        let mut sample = [0_u8; 24];
-        sample[0] = 1 << 3 | 1;
-        sample[1..9].copy_from_slice(&value.to_bits().to_le_bytes());
-        let mut tail = Vec::with_capacity(11);
-        put_varint(&mut tail, 2 << 3);
-        put_varint(&mut tail, time as u64);
-        let end = 9 + tail.len();
-        sample[9..end].copy_from_slice(&tail);
-        put_bytes(row, 2, &sample[..end]);
-        put_bytes(&mut self.series_fields, 5, row);
-        self.references = references;
+        self.message.begin(labels.iter().copied());
+        self.message.sample(time, value, 0);
+        self.message.end();
         self.rows += 1;
         true
-    }
-
-    fn symbol(&mut self, text: &str) -> u64 {
-        if let Some(symbol) = self.symbols.get(text) {
-            return *symbol;
-        }
-        let symbol = self.symbols.len() as u64;
-        self.symbols.insert(text.to_owned(), symbol);
-        put_bytes(&mut self.symbol_fields, 4, text.as_bytes());
-        symbol
     }
 
     /// Notes a row that cannot be read.
@@ -109,22 +83,7 @@ impl Rows {
     }
 
     /// The message.
-    pub fn into_message(mut self) -> Vec<u8> {
-        self.symbol_fields.append(&mut self.series_fields);
-        self.symbol_fields
+    pub fn into_message(self) -> Vec<u8> {
+        self.message.finish()
     }
-}
-
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn put_bytes(out: &mut Vec<u8>, field: u8, content: &[u8]) {
-    out.push(field << 3 | 2);
-    put_varint(out, content.len() as u64);
-    out.extend_from_slice(content);
 }

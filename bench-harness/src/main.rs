@@ -4,6 +4,7 @@
     reason = "a command line tool answers on standard output"
 )]
 
+mod alerts;
 mod blocks;
 mod differ;
 mod disk;
@@ -182,6 +183,7 @@ fn command() -> Command {
             query,
             push::command(),
             push_twin::command(),
+            alerts::command(),
         ])
 }
 
@@ -240,6 +242,7 @@ fn main() -> Result<ExitCode> {
             Some(("disk", matches)) => disk::run(matches).await,
             Some(("twin", matches)) => twin::remote_write_twin(matches).await,
             Some(("push", matches)) => push::run(matches).await,
+            Some(("alerts", matches)) => alerts::run(matches).await,
             Some(("push-twin", matches)) => push_twin::run(matches).await,
             Some(("scrape-twin", matches)) => twin::scrape_twin(matches).await,
             _ => bail!("unknown command"),

@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod app;
+pub mod check_command;
 pub mod cli;
 pub mod config;
 pub mod http;
@@ -11,14 +12,17 @@ mod kept_answers;
 pub mod limits;
 pub mod logging;
 mod memory;
+pub mod notify;
 mod own_door;
 pub mod promql_command;
 pub mod push;
 mod query_drive;
 pub mod query_slots;
+pub mod rules;
 pub mod self_metrics;
 pub mod services;
 pub mod start;
+pub mod test_command;
 pub mod tsdb_command;
 pub mod ui;
 pub mod web_config;

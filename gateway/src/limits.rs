@@ -41,6 +41,17 @@ pub const WRITE_BODY_BYTES_MAX: usize = 32 << 20;
 /// Longest decompressed body of a remote-write request, as Prometheus; a longer one is refused with 400 before memory is taken.
 pub const WRITE_DECODED_BYTES_MAX: usize = 32 << 20;
 
+/// Longest answer that an Alertmanager may give; a longer one counts as a failure.
+pub const NOTIFY_ANSWER_BYTES_MAX: u64 = 1 << 20;
+/// How long stopping waits for alerts to be sent; then they are given up.
+pub const NOTIFY_DRAIN_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+/// Groups of rules that are evaluated at the same moment; a further one waits, and what it misses meanwhile is counted.
+pub const GROUPS_EVALUATING_MAX: usize = 64;
+/// How often the samples of a rule are handed to a shard that is overloaded; then the rule has failed.
+pub const RULE_APPEND_TRIES_MAX: usize = 20;
+/// How long to wait between two of these.
+pub const RULE_APPEND_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
 /// Longest body of a push, compressed or not; a longer one is refused with 413.
 pub const PUSH_BODY_BYTES_MAX: usize = 64 << 20;
 /// Requests that may wait for the push gateway; further ones are answered with 503.

@@ -12,6 +12,8 @@ fn main() -> ExitCode {
         Some("check") if std::env::args().nth(2).as_deref() == Some("web-config") => {
             return gateway::web_config::command::run(arguments.skip(1));
         }
+        Some("check") => return gateway::check_command::run(arguments),
+        Some("test") => return gateway::test_command::run(arguments),
         Some("promql") => return gateway::promql_command::run(arguments),
         _ => {}
     }

@@ -2,8 +2,10 @@
 //!
 //! Built once at start and shared by all workers; only the configuration's parts change, as a whole, by a reload.
 
+use crate::notify::Notifier;
 use crate::push::PushGateway;
 use crate::query_slots::QuerySlots;
+use crate::rules::RuleManager;
 use crate::self_metrics::Counter;
 use crate::web_config::WebConfig;
 use arc_swap::ArcSwap;
@@ -25,11 +27,15 @@ pub struct Services {
     /// The shards.
     pub store: Arc<Store>,
     /// The engine with the settings in force.
-    pub engine: ArcSwap<Engine>,
+    pub engine: Arc<ArcSwap<Engine>>,
     /// Slots and timings of queries.
-    pub queries: QuerySlots,
+    pub queries: Arc<QuerySlots>,
     /// Answers of range queries that are kept.
     pub results: ResultCache,
+    /// Recording and alerting rules.
+    pub rules: RuleManager,
+    /// Where alerts go.
+    pub notify: Notifier,
     /// Targets and their state.
     pub scrape: ScrapeManager,
     /// How others reach this server.

@@ -10,9 +10,11 @@ use crate::cli::{Ack, Flags, Runtime};
 use crate::config::{Config, Defaults};
 use crate::http::server::{ServerLimits, bind, serve};
 use crate::limits::{OPEN_FILES_WANTED, SHUTDOWN_DRAIN_MAX};
+use crate::notify::Notifier;
 use crate::own_door::{OwnDoor, lead_through};
 use crate::push::{LogError, PushGateway, PushOptions, SyncMode};
 use crate::query_slots::QuerySlots;
+use crate::rules::{RuleManager, RuleSettings, external_url};
 use crate::services::{ConfiguredJobs, RowCounters, Services, StoreTarget, WriteCounters};
 use crate::web_config::{WebConfig, WebConfigError};
 use crate::worker::{HttpMetrics, Worker};
@@ -30,6 +32,7 @@ use query_engine::engine::{Engine, EngineOptions};
 use query_engine::eval::memory::MemoryPool;
 use query_engine::limits::QUERY_MEMORY_MAX;
 use query_engine::parse::ParserOptions;
+use rules::source::External;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -137,12 +140,28 @@ async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
     let push = open_push(&flags, clock.clone())?;
     let (scrape, seats) = ScrapeManager::new(flags.workers, Handle::current(), clock, hostname());
     scrape.set_discovery_throttle(flags.discovery_throttle);
-    let queries = QuerySlots::new(flags.query_concurrency_max, query_memory(&flags));
+    let queries = Arc::new(QuerySlots::new(
+        flags.query_concurrency_max,
+        query_memory(&flags),
+    ));
+    let engine = Arc::new(ArcSwap::from_pointee(engine(&flags, &config, &queries)));
+    let counters = Arc::clone(scrape.discovery().counters());
+    let notify = Notifier::new(flags.notify, counters, Handle::current());
+    let rules = RuleManager::new(
+        store.clone(),
+        engine.clone(),
+        queries.clone(),
+        Arc::new(notify.clone()),
+        flags.rules,
+        Handle::current(),
+    );
     let services = Arc::new(Services {
         store: store.clone(),
-        engine: ArcSwap::from_pointee(engine(&flags, &config, &queries)),
+        engine,
         queries,
         results: ResultCache::new(flags.query_cache_max as usize),
+        rules,
+        notify,
         scrape: scrape.clone(),
         global_url: global_url(&flags, address, web.as_deref()),
         config_yaml: ArcSwap::from_pointee(config.to_yaml()),
@@ -186,7 +205,9 @@ async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
 fn load(flags: &Flags, address: Option<SocketAddr>) -> Result<Config, StartError> {
     match (flags.config_path(), address) {
         (Some(path), _) => {
-            Config::load(&path, Defaults::of(flags)).map_err(|error| StartError::Config {
+            let loaded = Config::load(&path, Defaults::of(flags));
+            let with_rules = loaded.and_then(|config| config.with_rules(&parser_options(flags)));
+            with_rules.map_err(|error| StartError::Config {
                 path: path.display().to_string(),
                 reason: error.to_string(),
             })
@@ -275,6 +296,7 @@ fn engine(flags: &Flags, config: &Config, queries: &QuerySlots) -> Engine {
     let feature = |name: &str| flags.has_feature(name);
     let defaults = EngineOptions::default();
     Engine::new(EngineOptions {
+        parser: parser_options(flags),
         lookback_delta_ms: flags.lookback_delta.as_millis() as i64,
         max_samples: usize::try_from(flags.query_samples_max).unwrap_or(usize::MAX),
         max_memory: query_memory_each(flags, queries.memory()),
@@ -282,14 +304,43 @@ fn engine(flags: &Flags, config: &Config, queries: &QuerySlots) -> Engine {
         default_subquery_step_ms: config.evaluation_interval().as_millis() as i64,
         delayed_name_removal: feature("promql-delayed-name-removal"),
         use_start_timestamps: feature("use-start-timestamps"),
-        parser: ParserOptions {
-            experimental_functions: feature("promql-experimental-functions"),
-            extended_range_selectors: feature("promql-extended-range-selectors"),
-            binop_fill_modifiers: feature("promql-binop-fill-modifiers"),
-            ..ParserOptions::default()
-        },
         ..defaults
     })
+}
+
+/// What the language has switched on.
+fn parser_options(flags: &Flags) -> ParserOptions {
+    ParserOptions {
+        experimental_functions: flags.has_feature("promql-experimental-functions"),
+        extended_range_selectors: flags.has_feature("promql-extended-range-selectors"),
+        binop_fill_modifiers: flags.has_feature("promql-binop-fill-modifiers"),
+        ..ParserOptions::default()
+    }
+}
+
+/// Puts the rules and alert receivers of a configuration in force.
+async fn apply_rules(app: &App, services: &Services, address: Option<SocketAddr>, config: &Config) {
+    let flags = app.flags();
+    let labels = config.external_labels();
+    let external = External {
+        labels: labels
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        url: external_url(flags, &hostname(), address),
+    };
+    services
+        .notify
+        .apply(config.notify_settings(external.clone()));
+    let settings = RuleSettings {
+        files: config.rules().clone(),
+        interval_ms: config.evaluation_interval().as_millis() as i64,
+        query_offset_ms: config.document().global.rule_query_offset.0,
+        external,
+        parser: parser_options(flags),
+    };
+    let first = app.reload_state().count() == 0;
+    services.rules.apply(&settings, first).await;
 }
 
 fn write_messages(flags: &Flags) -> Vec<Version> {
@@ -390,6 +441,7 @@ async fn apply(app: &App, services: &Services, address: Option<SocketAddr>, mut 
         interval: config.scrape_interval(),
     }));
     apply_jobs(app, services, address);
+    apply_rules(app, services, address, &config).await;
     app.reload_state().succeeded(crate::api::query::now_ms());
     tracing::info!("Completed loading of configuration file");
 }
@@ -657,6 +709,9 @@ async fn stop(services: &Arc<Services>, threads: Vec<JoinHandle<()>>, signals: &
         }
     });
     let drain = async {
+        // A query of a rule may take longer than anyone wants to wait: then its samples are refused.
+        let _ = tokio::time::timeout(SHUTDOWN_DRAIN_MAX, services.rules.shut_down()).await;
+        services.notify.shut_down().await;
         let _ = tokio::time::timeout(SHUTDOWN_DRAIN_MAX, joined).await;
         let services = services.clone();
         let push = move || services.push.iter().for_each(PushGateway::shut_down);

@@ -136,7 +136,6 @@ fn warnings_are_said_once_at_start() {
     let log = text(&out.stderr);
     for want in [
         "--web.console.templates is accepted for compatibility and has no effect",
-        "rule_files",
         "kubernetes_sd_configs (jobs: x)",
         "Server is ready to receive web requests.",
         "See you next time!",

@@ -99,11 +99,8 @@ const FIXED: &[(&str, bool, &[&str])] = &[
         ],
     ),
     ("promql_operators", false, &["</", ">/"]),
-    (
-        "rules",
-        false,
-        &["concurrent_rule_eval", "keep_firing_for", "query_offset"],
-    ),
+    ("rules", true, &["keep_firing_for", "query_offset"]),
+    ("rules", false, &["concurrent_rule_eval"]),
     ("scrape", true, &["extra_scrape_metrics"]),
     ("scrape", false, &["type_and_unit_labels"]),
     (
@@ -188,6 +185,8 @@ fn registry(flags: &Flags) -> Registry {
     for name in ["anchored", "smoothed"] {
         set("promql", name, extended);
     }
+    let concurrent = flags.has_feature("concurrent-rule-eval");
+    set("rules", "concurrent_rule_eval", concurrent);
     let per_step = flags.has_feature("promql-per-step-stats");
     set("promql", "per_step_stats", per_step);
     let exemplars = flags.has_feature("exemplar-storage");

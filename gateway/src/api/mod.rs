@@ -4,6 +4,8 @@
 //! `http::router` has the table that leads here.
 
 pub mod admin;
+pub mod alertmanagers;
+pub mod alerts;
 mod cardinality;
 mod discovery_metrics;
 pub mod exemplars;
@@ -18,6 +20,7 @@ pub mod push;
 mod push_json;
 pub mod query;
 pub mod rows;
+pub mod rules;
 pub mod status;
 mod storage_metrics;
 pub mod targets;

@@ -1,7 +1,5 @@
-//! `status/*`, `/metrics`, `/version`, and the answers of rooms that hold nothing yet (rules, alerts, Alertmanagers).
+//! `status/*`, `/metrics`, `/version`, and the answers of rooms that hold nothing yet.
 
-use super::json::string_list;
-use super::params::{go_quote, matchers_param};
 use crate::config::{format_bytes, format_duration_ms};
 use crate::http::request::{Form, Request};
 use crate::http::respond::{ApiData, ApiError, ErrorType, Response, content, push_json_string};
@@ -230,33 +228,6 @@ pub async fn tsdb(worker: &Rc<Worker>, request: &Request) -> Result<ApiData, Api
     Ok(ApiData::json(info.to_string()))
 }
 
-/// `alertmanagers`: none are notified by this version.
-pub fn no_alertmanagers() -> Result<ApiData, ApiError> {
-    Ok(ApiData::json(
-        "{\"activeAlertmanagers\":[],\"droppedAlertmanagers\":[]}".to_owned(),
-    ))
-}
-
-/// `rules`: none are evaluated by this version. The parameters are checked all the same.
-pub fn no_rules(request: &Request) -> Result<ApiData, ApiError> {
-    let form = Form::from_query(&request.query);
-    let asked = form.value("type").to_lowercase();
-    if !matches!(asked.as_str(), "" | "alert" | "record") {
-        let text = format!("not supported value {}", go_quote(&asked));
-        return Err(ApiError::parameter("type", text));
-    }
-    matchers_param(&form).map_err(ApiError::bad_data)?;
-    Ok(ApiData::json("{\"groups\":[]}".to_owned()))
-}
-
-/// `alerts`: none are evaluated by this version.
-pub fn no_alerts() -> Result<ApiData, ApiError> {
-    Ok(ApiData::json(format!(
-        "{{\"alerts\":{}}}",
-        string_list::<&str>([])
-    )))
-}
-
 /// `notifications`: what Prometheus shows there (a failed reload, a restart that is due) is in the log and the metrics here.
 pub fn no_notifications() -> Result<ApiData, ApiError> {
     Ok(ApiData::json("[]".to_owned()))
@@ -355,9 +326,15 @@ pub fn metrics(worker: &Worker, request: &Request) -> Response {
     if let Some(push) = &worker.services.push {
         push.write_metrics(&mut page);
     }
+    crate::rules::write_metrics(&mut page, &worker.services.rules);
+    crate::notify::write_metrics(&mut page, &worker.services.notify);
     let scrape = &worker.services.scrape;
     super::targets::write_metrics(&mut page, scrape);
-    super::discovery_metrics::write_metrics(&mut page, &[("scrape", scrape.discovery())]);
+    let notify = worker.services.notify.discovery();
+    super::discovery_metrics::write_metrics(
+        &mut page,
+        &[("notify", notify), ("scrape", scrape.discovery())],
+    );
     write_process_metrics(&mut page, start_time_ms(worker) as f64 / 1000.0);
     content(200, metrics_type(request), page.finish())
 }

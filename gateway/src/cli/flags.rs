@@ -5,6 +5,8 @@
 use super::parse::{Given, flags_map};
 use super::table::{FEATURES, FLAGS, Kind, Mode, Status, find};
 use crate::config::{format_duration_ms, parse_bytes, parse_duration_ms};
+use crate::notify::NotifyFlags;
+use crate::rules::RuleFlags;
 use regex::Regex;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -190,6 +192,10 @@ pub struct Flags {
     pub query_memory_each_max: u64,
     /// `--query.cache-memory`, bytes; 0 keeps no answers.
     pub query_cache_max: u64,
+    /// `--rules.*`
+    pub rules: RuleFlags,
+    /// `--alertmanager.*`
+    pub notify: NotifyFlags,
     /// `--enable-feature`, split at commas.
     pub features: Vec<String>,
     /// `--log.level`
@@ -306,6 +312,21 @@ impl Flags {
             query_memory_max: parse_bytes(text("query.max-memory")).unwrap_or(0),
             query_memory_each_max: parse_bytes(text("query.max-memory-per-query")).unwrap_or(0),
             query_cache_max: parse_bytes(text("query.cache-memory")).unwrap_or(0),
+            rules: RuleFlags {
+                outage_tolerance: duration("rules.alert.for-outage-tolerance"),
+                grace_period: duration("rules.alert.for-grace-period"),
+                resend_delay: duration("rules.alert.resend-delay"),
+                concurrent_max: match has("concurrent-rule-eval") {
+                    true => count("rules.max-concurrent-evals").max(1),
+                    false => 0,
+                },
+                query_timeout: duration("query.timeout"),
+            },
+            notify: NotifyFlags {
+                queue_capacity: count("alertmanager.notification-queue-capacity"),
+                batch_size: count("alertmanager.notification-batch-size").max(1),
+                drain: is_on("alertmanager.drain-notification-queue-on-shutdown"),
+            },
             features,
             log_level: match text("log.level") {
                 "debug" => LogLevel::Debug,

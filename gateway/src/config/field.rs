@@ -168,7 +168,7 @@ macro_rules! section {
         }
     };
 }
-pub(super) use section;
+pub(crate) use section;
 
 fn scalar<'n>(node: &'n Node, wanted: &str) -> Result<(&'n str, bool), Problem> {
     match &node.value {

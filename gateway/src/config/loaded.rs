@@ -1,14 +1,20 @@
 //! A configuration as loaded: the file read, inherited values filled in, checked across sections, converted for the scraper.
 
 use super::field::{Field, FilePath};
+use super::schema::alerting::plain_rules;
 use super::schema::global::{EXEMPLARS_MAX, Exemplars};
 use super::schema::scrape::{Job, protocol_names};
 use super::schema::{Document, JobsFile};
 use super::yaml::{self, Node, Place, Problem};
 use crate::cli::{Flags, retention_of};
 use crate::limits::CONFIG_FILE_BYTES_MAX;
+use crate::notify::NotifySettings;
+use crate::rules::LoadedRules;
 use ingest::otlp::{LabelNames, OtlpSettings, Strategy};
 use ingest::scrape::config::ScrapeConfig;
+use query_engine::parse::ParserOptions;
+use rules::file::Names;
+use rules::source::External;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -40,6 +46,9 @@ pub enum LoadError {
         /// Why.
         reason: String,
     },
+    /// Rule files are wrong.
+    #[error("loading rules failed:\n{}", .0.join("\n"))]
+    Rules(Vec<String>),
     /// Something in it is wrong.
     #[error("parsing YAML file {path}: line {line}, column {column}: {reason}")]
     Invalid {
@@ -78,6 +87,7 @@ pub struct Config {
     extra_jobs: Vec<Job>,
     external_labels: Vec<(String, String)>,
     warnings: Vec<String>,
+    rules: LoadedRules,
 }
 
 impl Config {
@@ -147,6 +157,7 @@ impl Config {
             extra_jobs,
             external_labels,
             warnings,
+            rules: LoadedRules::default(),
         })
     }
 
@@ -265,6 +276,46 @@ impl Config {
             .unwrap_or_else(|_| Labels::empty())
     }
 
+    /// With the rule files that it names, read and checked.
+    pub fn with_rules(mut self, parser: &ParserOptions) -> Result<Self, LoadError> {
+        let files = self.rule_files();
+        self.rules = crate::rules::load(&files, parser, self.names()).map_err(LoadError::Rules)?;
+        Ok(self)
+    }
+
+    /// The rule files that there are for the patterns of `rule_files`.
+    pub fn rule_files(&self) -> Vec<PathBuf> {
+        let patterns = self.document.rule_files.iter().map(|f| f.0.as_str());
+        crate::rules::expand_globs(patterns)
+    }
+
+    /// What [`Config::with_rules`] has read.
+    pub fn rules(&self) -> &LoadedRules {
+        &self.rules
+    }
+
+    /// Where alerts go.
+    pub fn notify_settings(&self, external: External) -> NotifySettings {
+        let alerting = &self.document.alerting;
+        NotifySettings {
+            external,
+            relabel: plain_rules(&alerting.alert_relabel_configs),
+            sets: alerting
+                .alertmanagers
+                .iter()
+                .map(|set| set.plain())
+                .collect(),
+        }
+    }
+
+    /// Which names rules may give.
+    pub fn names(&self) -> Names {
+        match self.document.global.metric_name_validation_scheme.as_str() {
+            "legacy" => Names::Legacy,
+            _ => Names::Utf8,
+        }
+    }
+
     /// What to tell the operator once for this load.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
@@ -292,8 +343,11 @@ impl Config {
                 out.push(name.to_owned());
             }
         };
-        note(!document.rule_files.is_empty(), "rule_files");
-        note(!document.alerting.is_empty(), "alerting");
+        for set in &document.alerting.alertmanagers {
+            for name in set.inactive() {
+                note(true, &format!("alerting.alertmanagers: {name}"));
+            }
+        }
         note(!document.remote_write.is_empty(), "remote_write");
         note(!document.remote_read.is_empty(), "remote_read");
         note(document.tracing.is_some(), "tracing");
@@ -366,7 +420,7 @@ fn read(path: &Path) -> Result<String, LoadError> {
 }
 
 /// The system's words without Rust's error number.
-fn io_reason(error: &std::io::Error) -> String {
+pub(crate) fn io_reason(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
         std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
@@ -452,7 +506,7 @@ fn check_globs(key: &str, files: &[FilePath], root: &Node) -> Result<(), Problem
 }
 
 /// Files that a path with at most one `*` in its last element means, in order of name.
-fn expand(pattern: &Path) -> Vec<PathBuf> {
+pub(crate) fn expand(pattern: &Path) -> Vec<PathBuf> {
     let Some(name) = pattern.file_name().and_then(|n| n.to_str()) else {
         return Vec::new();
     };

@@ -11,6 +11,7 @@ pub mod yaml;
 
 pub use bytes::{BytesError, format_bytes, parse_bytes};
 pub use loaded::{Config, DEFAULT_CONFIG, Defaults, LoadError};
+pub(crate) use loaded::{expand, io_reason};
 pub use storage_engine::model::{DurationError, format_duration_ms, parse_duration_ms};
 
 #[cfg(test)]

@@ -354,8 +354,7 @@ fn a_kube_prometheus_file_loads() {
     assert_eq!(
         inactive,
         [
-            "rule_files",
-            "alerting",
+            "alerting.alertmanagers: kubernetes_sd_configs",
             "remote_write",
             "remote_read",
             "kubernetes_sd_configs (jobs: serviceMonitor/monitoring/node-exporter/0, serviceMonitor/monitoring/kubelet/1)",

@@ -7,7 +7,8 @@ use super::request::Request;
 use super::respond::{self, Response, envelope};
 use super::server::not_ready;
 use crate::api::{
-    admin, exemplars, features, labels, lifecycle, otlp, push, query, rows, status, targets, write,
+    admin, alertmanagers, alerts, exemplars, features, labels, lifecycle, otlp, push, query, rows,
+    rules, status, targets, write,
 };
 use crate::ui;
 use crate::web_config::Roles;
@@ -489,9 +490,9 @@ async fn call(worker: &Rc<Worker>, handler: Handler, request: Request) -> Respon
         Handler::Targets => envelope(targets::targets(worker, &request)),
         Handler::TargetsMetadata => envelope(targets::targets_metadata(worker, &request)),
         Handler::ScrapePools => envelope(targets::scrape_pools(worker)),
-        Handler::Alertmanagers => envelope(status::no_alertmanagers()),
-        Handler::Rules => envelope(status::no_rules(&request)),
-        Handler::Alerts => envelope(status::no_alerts()),
+        Handler::Alertmanagers => envelope(alertmanagers::alertmanagers(worker)),
+        Handler::Rules => envelope(rules::rules(worker, &request)),
+        Handler::Alerts => envelope(alerts::alerts(worker)),
         Handler::StatusConfig => envelope(status::config(worker)),
         Handler::StatusFlags => envelope(status::flags(worker)),
         Handler::StatusRuntimeInfo => envelope(status::runtime_info(worker)),

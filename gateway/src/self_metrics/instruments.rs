@@ -90,8 +90,17 @@ const SUMMARY_AGE_MAX: Duration = Duration::from_secs(600);
 const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
 
 /// Quantiles over recent observations, sum and count over all. For rare events (a query, a reload), never per sample.
-#[derive(Debug, Default)]
-pub struct Summary(Mutex<SummaryState>);
+#[derive(Debug)]
+pub struct Summary {
+    state: Mutex<SummaryState>,
+    quantiles: &'static [f64],
+}
+
+impl Default for Summary {
+    fn default() -> Self {
+        Summary::with_quantiles(&QUANTILES)
+    }
+}
 
 #[derive(Debug, Default)]
 struct SummaryState {
@@ -111,9 +120,17 @@ pub struct SummaryView {
 }
 
 impl Summary {
+    /// With quantiles of its own.
+    pub fn with_quantiles(quantiles: &'static [f64]) -> Self {
+        Summary {
+            state: Mutex::default(),
+            quantiles,
+        }
+    }
+
     /// Counts one observation.
     pub fn observe(&self, value: f64) {
-        let mut state = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
         if state.recent.len() == SUMMARY_WINDOW {
             state.recent.pop_front();
         }
@@ -124,7 +141,7 @@ impl Summary {
 
     /// The state now.
     pub fn view(&self) -> SummaryView {
-        let mut state = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
         let now = Instant::now();
         while state
             .recent
@@ -140,7 +157,7 @@ impl Summary {
             values.get(rank).copied().unwrap_or(f64::NAN)
         };
         SummaryView {
-            quantiles: QUANTILES.iter().map(|q| (*q, at(*q))).collect(),
+            quantiles: self.quantiles.iter().map(|q| (*q, at(*q))).collect(),
             count: state.count,
             sum: state.sum,
         }

@@ -10,6 +10,9 @@ use super::relabel::Relabel;
 use super::remote::SigV4;
 use crate::config::field::{Ms, section};
 use crate::config::yaml::{Node, Problem};
+use crate::notify::SetSettings;
+use ingest::discovery::ProviderConfig;
+use ingest::relabel::Rule;
 
 section! {
     /// One group of Alertmanagers.
@@ -31,6 +34,37 @@ section! {
     Alerting as "config.plain" {
         alert_relabel_configs: Vec<Relabel> = Vec::new(), filled;
         alertmanagers: Vec<Alertmanager> = Vec::new(), filled;
+    }
+}
+
+/// Rules as those who apply them take them.
+pub fn plain_rules(rules: &[Relabel]) -> Vec<Rule> {
+    rules.iter().map(|rule| rule.0.clone()).collect()
+}
+
+impl Alertmanager {
+    /// As the notifier takes it.
+    pub fn plain(&self) -> SetSettings {
+        let mut discovery = vec![ProviderConfig::Static(self.discovery.plain_static())];
+        discovery.extend(self.discovery.plain());
+        SetSettings {
+            scheme: self.scheme.clone(),
+            path_prefix: self.path_prefix.clone(),
+            timeout: self.timeout.std(),
+            relabel: plain_rules(&self.relabel_configs),
+            alert_relabel: plain_rules(&self.alert_relabel_configs),
+            http: self.client.plain(),
+            discovery,
+        }
+    }
+
+    /// Fields in use that do nothing here.
+    pub fn inactive(&self) -> Vec<String> {
+        let mut out = self.discovery.inactive();
+        if self.sigv4.is_some() {
+            out.push("sigv4".to_owned());
+        }
+        out
     }
 }
 

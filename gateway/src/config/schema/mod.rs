@@ -8,6 +8,7 @@ pub mod http_client;
 pub mod kubernetes;
 pub mod relabel;
 pub mod remote;
+pub mod rules;
 pub mod scrape;
 
 use super::field::{FilePath, section};

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod discovery;
 pub mod http_client;
 mod identity;
+mod json_number;
 pub mod limits;
 mod message;
 pub mod metadata;

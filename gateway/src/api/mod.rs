@@ -10,6 +10,7 @@ mod cardinality;
 mod discovery_metrics;
 pub mod exemplars;
 mod explain;
+pub mod export;
 pub mod features;
 mod json;
 pub mod labels;

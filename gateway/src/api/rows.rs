@@ -1,4 +1,4 @@
-//! Receivers of rows: InfluxDB's line protocol on `/write` and `/api/v2/write`.
+//! Receivers of rows: InfluxDB's line protocol on `/write` and `/api/v2/write`, VictoriaMetrics's JSON lines on `/api/v1/import`.
 //!
 //! Promise: 204 when every row is stored, as durable as a remote write; 400 with the reasons when some are not, the others being stored; 503
 //! when the request should be sent again.
@@ -13,7 +13,7 @@ use crate::services::StoreTarget;
 use crate::worker::Worker;
 use http::HeaderValue;
 use ingest::remote_write::{Version, WriteRequest, WriteSession, write};
-use ingest::rows::{InfluxLines, Precision, RowProtocol, Rows};
+use ingest::rows::{InfluxLines, JsonLines, Precision, RowProtocol, Rows};
 use ingest::unpack::{BodyEncoding, UnpackError, unpack};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -113,6 +113,18 @@ async fn receive(worker: &Rc<Worker>, mut request: Request) -> Result<(), Refusa
     let body = read_body(&mut request).await;
     let body = body.map_err(|(status, text)| Refusal::new(status, text))?;
     store(worker, &lines, &body).await
+}
+
+/// `/api/v1/import`: VictoriaMetrics's JSON lines.
+pub async fn import(worker: &Rc<Worker>, mut request: Request) -> Response {
+    let stored = match read_body(&mut request).await {
+        Ok(body) => store(worker, &JsonLines, &body).await,
+        Err((status, text)) => Err(Refusal::new(status, text)),
+    };
+    match stored {
+        Ok(()) => empty(204),
+        Err(refusal) => refusal.answer(InfluxApi::One),
+    }
 }
 
 /// The body, decompressed; a status and a text where it cannot be had.

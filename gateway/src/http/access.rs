@@ -26,6 +26,7 @@ pub fn required(handler: Handler, _method: &Method) -> Option<Role> {
         | Handler::PushReady => None,
         Handler::Metrics
         | Handler::Query
+        | Handler::Export
         | Handler::QueryRange
         | Handler::FormatQuery
         | Handler::ParseQuery
@@ -52,9 +53,11 @@ pub fn required(handler: Handler, _method: &Method) -> Option<Role> {
         | Handler::PushPage
         | Handler::PushGroups
         | Handler::PushStatus => Some(Role::Read),
-        Handler::Write | Handler::InfluxWrite | Handler::InfluxWrite2 | Handler::OtlpMetrics => {
-            Some(Role::Write)
-        }
+        Handler::Write
+        | Handler::InfluxWrite
+        | Handler::InfluxWrite2
+        | Handler::OtlpMetrics
+        | Handler::Import => Some(Role::Write),
         Handler::Push | Handler::PushBase64 => Some(Role::Push),
         Handler::Reload
         | Handler::Quit

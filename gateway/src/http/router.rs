@@ -7,8 +7,8 @@ use super::request::Request;
 use super::respond::{self, Response, envelope};
 use super::server::not_ready;
 use crate::api::{
-    admin, alertmanagers, alerts, exemplars, features, labels, lifecycle, otlp, push, query, rows,
-    rules, status, targets, write,
+    admin, alertmanagers, alerts, exemplars, export, features, labels, lifecycle, otlp, push,
+    query, rows, rules, status, targets, write,
 };
 use crate::ui;
 use crate::web_config::Roles;
@@ -81,6 +81,8 @@ pub enum Handler {
     InfluxWrite,
     InfluxWrite2,
     OtlpMetrics,
+    Import,
+    Export,
 }
 
 /// One line of the table.
@@ -274,6 +276,8 @@ pub const ROUTES: &[Route] = &[
         Needs::Ready,
         Handler::OtlpMetrics,
     ),
+    route("/api/v1/import", POST, Needs::Ready, Handler::Import),
+    route("/api/v1/export", GET_POST, Needs::Ready, Handler::Export),
     route("/write", POST, Needs::Ready, Handler::InfluxWrite),
     route("/api/v2/write", POST, Needs::Ready, Handler::InfluxWrite2),
     // The push gateway: where clients of a Pushgateway look for it, and all of it once more below a path of its own, where its paths
@@ -515,6 +519,8 @@ async fn call(worker: &Rc<Worker>, handler: Handler, request: Request) -> Respon
         Handler::PushWipe => push::wipe(worker).await,
         Handler::InfluxWrite => rows::influx(worker, request, rows::InfluxApi::One).await,
         Handler::InfluxWrite2 => rows::influx(worker, request, rows::InfluxApi::Two).await,
+        Handler::Import => rows::import(worker, request).await,
+        Handler::Export => export::export(worker, request).await,
         Handler::OtlpMetrics => otlp::otlp(worker, request).await,
         Handler::PushHealthy | Handler::PushReady => respond::text(200, "OK"),
     }

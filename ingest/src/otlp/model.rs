@@ -4,6 +4,7 @@
 //! JSON. Not here: reading (`protobuf`, `json`), meaning (`translate`).
 
 use super::json;
+use crate::json_number;
 use serde::Deserialize;
 use std::borrow::Cow;
 
@@ -127,13 +128,13 @@ impl<P> Default for Points<P> {
 pub(super) struct NumberPoint<'a> {
     #[serde(borrow)]
     pub(super) attributes: Vec<Attribute<'a>>,
-    #[serde(deserialize_with = "json::unsigned")]
+    #[serde(deserialize_with = "json_number::unsigned")]
     pub(super) start_time_unix_nano: u64,
-    #[serde(deserialize_with = "json::unsigned")]
+    #[serde(deserialize_with = "json_number::unsigned")]
     pub(super) time_unix_nano: u64,
-    #[serde(deserialize_with = "json::some_double")]
+    #[serde(deserialize_with = "json_number::some_double")]
     pub(super) as_double: Option<f64>,
-    #[serde(deserialize_with = "json::some_signed")]
+    #[serde(deserialize_with = "json_number::some_signed")]
     pub(super) as_int: Option<i64>,
     #[serde(borrow)]
     pub(super) exemplars: Vec<Exemplar<'a>>,
@@ -146,17 +147,17 @@ pub(super) struct NumberPoint<'a> {
 pub(super) struct HistogramPoint<'a> {
     #[serde(borrow)]
     pub(super) attributes: Vec<Attribute<'a>>,
-    #[serde(deserialize_with = "json::unsigned")]
+    #[serde(deserialize_with = "json_number::unsigned")]
     pub(super) start_time_unix_nano: u64,
-    #[serde(deserialize_with = "json::unsigned")]
+    #[serde(deserialize_with = "json_number::unsigned")]
     pub(super) time_unix_nano: u64,
-    #[serde(deserialize_with = "json::unsigned")]
+    #[serde(deserialize_with = "json_number::unsigned")]
     pub(super) count: u64,
-    #[serde(deserialize_with = "json::some_double")]
+    #[serde(deserialize_with = "json_number::some_double")]
     pub(super) sum: Option<f64>,
-    #[serde(deserialize_with = "json::unsigned_list")]
+    #[serde(deserialize_with = "json_number::unsigned_list")]
     pub(super) bucket_counts: Vec<u64>,
-    #[serde(deserialize_with = "json::double_list")]
+    #[serde(deserialize_with = "json_number::double_list")]
     pub(super) explicit_bounds: Vec<f64>,
     #[serde(borrow)]
     pub(super) exemplars: Vec<Exemplar<'a>>,
@@ -169,16 +170,16 @@ pub(super) struct HistogramPoint<'a> {
 pub(super) struct ExponentialPoint<'a> {
     #[serde(borrow)]
     pub(super) attributes: Vec<Attribute<'a>>,
-    #[serde(deserialize_with = "json::unsigned")]
+    #[serde(deserialize_with = "json_number::unsigned")]
     pub(super) start_time_unix_nano: u64,
-    #[serde(deserialize_with = "json::unsigned")]
+    #[serde(deserialize_with = "json_number::unsigned")]
     pub(super) time_unix_nano: u64,
-    #[serde(deserialize_with = "json::unsigned")]
+    #[serde(deserialize_with = "json_number::unsigned")]
     pub(super) count: u64,
-    #[serde(deserialize_with = "json::some_double")]
+    #[serde(deserialize_with = "json_number::some_double")]
     pub(super) sum: Option<f64>,
     pub(super) scale: i32,
-    #[serde(deserialize_with = "json::unsigned")]
+    #[serde(deserialize_with = "json_number::unsigned")]
     pub(super) zero_count: u64,
     pub(super) positive: Buckets,
     pub(super) negative: Buckets,
@@ -192,7 +193,7 @@ pub(super) struct ExponentialPoint<'a> {
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Buckets {
     pub(super) offset: i32,
-    #[serde(deserialize_with = "json::unsigned_list")]
+    #[serde(deserialize_with = "json_number::unsigned_list")]
     pub(super) bucket_counts: Vec<u64>,
 }
 
@@ -202,13 +203,13 @@ pub(super) struct Buckets {
 pub(super) struct SummaryPoint<'a> {
     #[serde(borrow)]
     pub(super) attributes: Vec<Attribute<'a>>,
-    #[serde(deserialize_with = "json::unsigned")]
+    #[serde(deserialize_with = "json_number::unsigned")]
     pub(super) start_time_unix_nano: u64,
-    #[serde(deserialize_with = "json::unsigned")]
+    #[serde(deserialize_with = "json_number::unsigned")]
     pub(super) time_unix_nano: u64,
-    #[serde(deserialize_with = "json::unsigned")]
+    #[serde(deserialize_with = "json_number::unsigned")]
     pub(super) count: u64,
-    #[serde(deserialize_with = "json::double")]
+    #[serde(deserialize_with = "json_number::double")]
     pub(super) sum: f64,
     pub(super) quantile_values: Vec<Quantile>,
     pub(super) flags: u32,
@@ -218,9 +219,9 @@ pub(super) struct SummaryPoint<'a> {
 #[derive(Debug, Default, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Quantile {
-    #[serde(deserialize_with = "json::double")]
+    #[serde(deserialize_with = "json_number::double")]
     pub(super) quantile: f64,
-    #[serde(deserialize_with = "json::double")]
+    #[serde(deserialize_with = "json_number::double")]
     pub(super) value: f64,
 }
 
@@ -230,11 +231,11 @@ pub(super) struct Quantile {
 pub(super) struct Exemplar<'a> {
     #[serde(borrow)]
     pub(super) filtered_attributes: Vec<Attribute<'a>>,
-    #[serde(deserialize_with = "json::unsigned")]
+    #[serde(deserialize_with = "json_number::unsigned")]
     pub(super) time_unix_nano: u64,
-    #[serde(deserialize_with = "json::some_double")]
+    #[serde(deserialize_with = "json_number::some_double")]
     pub(super) as_double: Option<f64>,
-    #[serde(deserialize_with = "json::some_signed")]
+    #[serde(deserialize_with = "json_number::some_signed")]
     pub(super) as_int: Option<i64>,
     /// Hexadecimal, as JSON has them.
     #[serde(borrow)]

@@ -6,8 +6,10 @@
 //! Not here: HTTP.
 
 mod influx;
+mod json_lines;
 
 pub use influx::{InfluxLines, Precision};
+pub use json_lines::JsonLines;
 
 use crate::limits::{ROW_FAULTS_MAX, ROWS_BYTES_MAX};
 use crate::message::Message;
@@ -47,15 +49,26 @@ impl Rows {
 
     /// Adds a row. Labels may come in any order; one without a value is left out. False when there is no room for more.
     pub fn push(&mut self, labels: &mut Vec<(&str, &str)>, time: TimestampMs, value: f64) -> bool {
+        self.push_many(labels, [(time, value)].into_iter())
+    }
+
+    /// As [`Self::push`], for several times of one series. Without any there is no row.
+    pub fn push_many(
+        &mut self,
+        labels: &mut Vec<(&str, &str)>,
+        samples: impl ExactSizeIterator<Item = (TimestampMs, f64)>,
+    ) -> bool {
         if self.message.bytes() > ROWS_BYTES_MAX {
             return false;
         }
         labels.retain(|(_, value)| !value.is_empty());
         labels.sort_unstable();
-        self.message.begin(labels.iter().copied());
-        self.message.sample(time, value, 0);
-        self.message.end();
-        self.rows += 1;
+        if samples.len() > 0 {
+            self.rows += samples.len();
+            self.message.begin(labels.iter().copied());
+            samples.for_each(|(time, value)| self.message.sample(time, value, 0));
+            self.message.end();
+        }
         true
     }
 

@@ -123,6 +123,28 @@ fn rule_files_are_checked() {
             "  FAILED: \"nowhere/x.yml\" does not point to an existing file\n"
         )
     );
+    write(
+        "files.yml",
+        "scrape_configs: [{job_name: a, file_sd_configs: [{files: [t.json]}]}]\n",
+    );
+    let (code, out, _) = run(dir, &["check", "config", "files.yml"]);
+    assert_eq!(code, 0);
+    assert!(
+        out.contains("  WARNING: file \"t.json\" for file_sd in scrape job \"a\" does not exist\n"),
+        "{out}"
+    );
+    write(
+        "secret.yml",
+        "scrape_configs: [{job_name: a, authorization: {credentials_file: nope}}]\n",
+    );
+    let (code, _, err) = run(dir, &["check", "config", "secret.yml"]);
+    assert_eq!(
+        (code, err.as_str()),
+        (
+            1,
+            "  FAILED: error checking authorization credentials or bearer token file \"nope\": stat nope: no such file or directory\n"
+        )
+    );
     let (code, _, err) = run(dir, &["check", "rules", "none.yml"]);
     assert_eq!(
         (code, err.as_str()),
@@ -184,7 +206,7 @@ fn unit_tests_of_rules_are_run() {
     write("t.yml", TESTS);
     write(
         "fine.yml",
-        "rule_files: [good.yml]\ntests:\n  - promql_expr_test: [{expr: time(), eval_time: 1m, exp_samples: [{labels: '{}', value: 60}]}]\n",
+        "rule_files: [good.yml]\ntests:\n  - promql_expr_test: [{expr: time(), eval_time: 1m, exp_samples: [{value: 60}]}]\n",
     );
     assert_eq!(
         run(dir, &["test", "rules", "fine.yml"]),

@@ -1,7 +1,8 @@
 //! `check config`.
 
 use super::{Lint, Verdict, complain, rules, say};
-use crate::config::{Config, Defaults, format_duration_ms, parse_duration_ms};
+use crate::config::field::FilePath;
+use crate::config::{Config, Defaults, expand, format_duration_ms, io_reason, parse_duration_ms};
 use clap::ArgMatches;
 use query_engine::parse::ParserOptions;
 use std::path::Path;
@@ -26,6 +27,7 @@ pub(super) fn run(
             .and_then(|config| {
                 if !syntax_only {
                     found = rule_files(&config)?;
+                    named_files(&config)?;
                 }
                 Ok(config)
             });
@@ -68,6 +70,54 @@ fn rule_files(config: &Config) -> Result<Vec<String>, String> {
     }
     let files = config.rule_files();
     Ok(files.iter().map(|f| f.display().to_string()).collect())
+}
+
+/// Files of secrets and certificates must be there; files of targets should be.
+fn named_files(config: &Config) -> Result<(), String> {
+    let exists = |what: &str, file: &FilePath| match std::fs::metadata(&file.0) {
+        Err(error) if !file.0.is_empty() => Err(format!(
+            "error checking {what} {:?}: stat {}: {}",
+            file.0,
+            file.0,
+            io_reason(&error)
+        )),
+        _ => Ok(()),
+    };
+    let missing = |file: &FilePath, whose: &str| {
+        if expand(Path::new(&file.0)).is_empty() {
+            say(format!(
+                "  WARNING: file {:?} for file_sd in {whose} does not exist",
+                file.0
+            ));
+        }
+    };
+    for job in config.jobs() {
+        if let Some(authorization) = &job.client.authorization {
+            let what = "authorization credentials or bearer token file";
+            exists(what, &authorization.credentials_file)?;
+        }
+        exists("client cert file", &job.client.tls_config.cert_file)?;
+        exists("client key file", &job.client.tls_config.key_file)?;
+        for file in job
+            .discovery
+            .file_sd_configs
+            .iter()
+            .flat_map(|sd| &sd.files)
+        {
+            missing(file, &format!("scrape job {:?}", job.job_name));
+        }
+    }
+    for set in &config.document().alerting.alertmanagers {
+        for file in set
+            .discovery
+            .file_sd_configs
+            .iter()
+            .flat_map(|sd| &sd.files)
+        {
+            missing(file, "alertmanager config");
+        }
+    }
+    Ok(())
 }
 
 /// Is a job scraped so seldom that its series are stale in between?

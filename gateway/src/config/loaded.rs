@@ -283,6 +283,11 @@ impl Config {
         Ok(self)
     }
 
+    /// The jobs as written, those of `scrape_config_files` after the others.
+    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.document.scrape_configs.iter().chain(&self.extra_jobs)
+    }
+
     /// The rule files that there are for the patterns of `rule_files`.
     pub fn rule_files(&self) -> Vec<PathBuf> {
         let patterns = self.document.rule_files.iter().map(|f| f.0.as_str());

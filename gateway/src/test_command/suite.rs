@@ -285,7 +285,11 @@ fn expectation(sample: &ExpectedSample) -> Result<Sample, String> {
         "" => "0",
         histogram => histogram,
     };
-    let loaded = series("1s", [(sample.labels.as_str(), point)])?;
+    let labels = match sample.labels.trim() {
+        "" => "{}",
+        labels => labels,
+    };
+    let loaded = series("1s", [(labels, point)])?;
     let one = loaded.into_iter().next().ok_or("expected 1 value, got 0")?;
     let value = match one.histograms.into_iter().next() {
         Some((_, histogram)) => Value::Histogram(histogram),

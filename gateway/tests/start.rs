@@ -104,7 +104,7 @@ fn warnings_are_said_once_at_start() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(
         dir.path().join("prometheus.yml"),
-        "rule_files: [a.yml]\nscrape_configs:\n- job_name: x\n  kubernetes_sd_configs: [{role: pod}]\n",
+        "rule_files: [a.yml]\nscrape_configs:\n- job_name: x\n  linode_sd_configs: [{}]\n",
     )
     .unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_ferula"))
@@ -136,7 +136,7 @@ fn warnings_are_said_once_at_start() {
     let log = text(&out.stderr);
     for want in [
         "--web.console.templates is accepted for compatibility and has no effect",
-        "kubernetes_sd_configs (jobs: x)",
+        "linode_sd_configs (jobs: x)",
         "Server is ready to receive web requests.",
         "See you next time!",
     ] {

@@ -351,16 +351,7 @@ fn a_kube_prometheus_file_loads() {
     let jobs = config.scrape_configs();
     assert_eq!(jobs.len(), 4);
     let inactive = config.inactive_sections();
-    assert_eq!(
-        inactive,
-        [
-            "alerting.alertmanagers: kubernetes_sd_configs",
-            "remote_write",
-            "remote_read",
-            "kubernetes_sd_configs (jobs: serviceMonitor/monitoring/node-exporter/0, serviceMonitor/monitoring/kubelet/1)",
-            "ec2_sd_configs (jobs: serviceMonitor/monitoring/kubelet/1)",
-        ]
-    );
+    assert_eq!(inactive, ["remote_write", "remote_read"]);
 }
 
 #[test]
@@ -410,7 +401,7 @@ fn every_provider_is_known() {
             _ => "{}",
         };
         let config = good(&job(&format!("{name}_sd_configs: [{needed}]")));
-        let active = ["consul", "dns", "docker", "http"];
+        let active = ["consul", "dns", "docker", "ec2", "http", "kubernetes"];
         if active.contains(&name) {
             assert!(config.inactive_sections().is_empty(), "{name}");
             let jobs = config.scrape_configs();

@@ -2,6 +2,7 @@
 //!
 //! Promise: a provider that fails keeps its last answer. Not here: turning groups into targets (`scrape::target`).
 
+pub mod aws;
 pub mod config;
 mod consul;
 mod counters;
@@ -11,6 +12,7 @@ mod file;
 mod glob;
 mod group;
 mod http;
+pub mod kubernetes;
 mod labels;
 pub mod limits;
 mod manager;

@@ -2,8 +2,10 @@
 //!
 //! Promise: equal settings are the same provider, so jobs can share it.
 
+use super::aws::ec2::Ec2Discovery;
 use super::config::{
-    ConsulSdConfig, DnsSdConfig, DockerSdConfig, FileSdConfig, HttpSdConfig, StaticConfig,
+    ConsulSdConfig, DnsSdConfig, DockerSdConfig, Ec2SdConfig, FileSdConfig, HttpSdConfig,
+    StaticConfig,
 };
 use super::consul::ConsulDiscovery;
 use super::dns::DnsDiscovery;
@@ -11,6 +13,8 @@ use super::docker::DockerDiscovery;
 use super::file::FileDiscovery;
 use super::group::{TargetGroup, static_groups};
 use super::http::HttpDiscovery;
+use super::kubernetes::KubernetesDiscovery;
+use super::kubernetes::config::KubernetesSdConfig;
 use super::updates::{Discoverer, ProviderContext, Refresher, Refreshing};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +35,10 @@ pub enum ProviderConfig {
     Consul(Box<ConsulSdConfig>),
     /// One of `docker_sd_configs`.
     Docker(Box<DockerSdConfig>),
+    /// One of `ec2_sd_configs`.
+    Ec2(Box<Ec2SdConfig>),
+    /// One of `kubernetes_sd_configs`.
+    Kubernetes(Box<KubernetesSdConfig>),
 }
 
 /// What starting a provider yields.
@@ -51,6 +59,8 @@ impl ProviderConfig {
             ProviderConfig::Dns(_) => "dns",
             ProviderConfig::Consul(_) => "consul",
             ProviderConfig::Docker(_) => "docker",
+            ProviderConfig::Ec2(_) => "ec2",
+            ProviderConfig::Kubernetes(_) => "kubernetes",
         }
     }
 
@@ -76,6 +86,14 @@ impl ProviderConfig {
                 DockerDiscovery::new((**config).clone()),
                 config.refresh_interval,
             ),
+            ProviderConfig::Ec2(config) => at_intervals(
+                Ec2Discovery::new((**config).clone()),
+                config.refresh_interval,
+            ),
+            ProviderConfig::Kubernetes(config) => {
+                let discovery = KubernetesDiscovery::new((**config).clone(), context)?;
+                Start::Run(Box::new(discovery))
+            }
         })
     }
 }

@@ -299,7 +299,9 @@ impl ScrapeManager {
                 labels: target.all_labels.clone(),
                 url: target.url.clone(),
             };
-            if pool.active.contains_key(&key) {
+            if let Some(same) = pool.active.get(&key) {
+                // As Prometheus: of targets that relabeling made one, the last one's discovered labels are shown.
+                same.refresh(&settings, &target.discovered);
                 continue;
             }
             let active = match old.remove(&key) {

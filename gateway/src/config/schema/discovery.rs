@@ -179,7 +179,7 @@ section! {
 
 section! {
     /// `ec2_sd_configs`
-    Ec2Sd as "aws.plain" {
+    Ec2Sd as "aws.plain" checked by check_ec2 {
         endpoint: String = String::new(), filled;
         region: String = String::new(), filled;
         access_key: String = String::new(), filled;
@@ -559,13 +559,15 @@ section! {
 }
 
 /// Providers that do something here.
-const ACTIVE: [&str; 6] = [
+const ACTIVE: [&str; 8] = [
     "static_configs",
     "file_sd_configs",
     "http_sd_configs",
     "dns_sd_configs",
     "consul_sd_configs",
     "docker_sd_configs",
+    "ec2_sd_configs",
+    "kubernetes_sd_configs",
 ];
 
 impl Discovery {
@@ -692,4 +694,14 @@ fn check_docker(sd: &mut DockerSd, node: &Node) -> Result<(), Problem> {
         Err(error) if error != url::ParseError::RelativeUrlWithoutBase => fail(error.to_string()),
         _ => Ok(()),
     }
+}
+
+fn check_ec2(sd: &mut Ec2Sd, node: &Node) -> Result<(), Problem> {
+    if sd.filters.iter().any(|filter| filter.values.is_empty()) {
+        return Err(Problem::new(
+            node.place_of("filters"),
+            "EC2 SD configuration filter values cannot be empty",
+        ));
+    }
+    Ok(())
 }

@@ -1,10 +1,11 @@
 //! The discoveries of a job as the scraper takes them.
 
-use super::discovery::{ConsulSd, Discovery, DnsSd, DockerSd, FileSd, Filter, HttpSd};
+use super::discovery::{ConsulSd, Discovery, DnsSd, DockerSd, Ec2Sd, FileSd, Filter, HttpSd};
+use super::kubernetes::KubernetesSd;
 use ingest::discovery::ProviderConfig;
 use ingest::discovery::config::{
-    ApiFilter, ConsulSdConfig, DnsRecordKind, DnsSdConfig, DockerSdConfig, FileSdConfig,
-    HttpSdConfig,
+    ApiFilter, AwsConfig, ConsulSdConfig, DnsRecordKind, DnsSdConfig, DockerSdConfig, Ec2SdConfig,
+    FileSdConfig, HttpSdConfig,
 };
 use ingest::http_client::config::{BasicAuth, SecretSource, TextSource};
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ impl Discovery {
         all.extend(self.dns_sd_configs.iter().map(DnsSd::plain));
         all.extend(self.consul_sd_configs.iter().map(ConsulSd::plain));
         all.extend(self.docker_sd_configs.iter().map(DockerSd::plain));
+        all.extend(self.ec2_sd_configs.iter().map(Ec2Sd::plain));
+        all.extend(self.kubernetes_sd_configs.iter().map(KubernetesSd::plain));
         all
     }
 }
@@ -109,6 +112,26 @@ impl DockerSd {
             filters: filters(&self.filters),
             host_networking_host: self.host_networking_host.clone(),
             match_first_network: self.match_first_network,
+            refresh_interval: self.refresh_interval.std(),
+            http: self.client.plain(),
+        }))
+    }
+}
+
+impl Ec2Sd {
+    fn plain(&self) -> ProviderConfig {
+        ProviderConfig::Ec2(Box::new(Ec2SdConfig {
+            aws: AwsConfig {
+                region: self.region.clone(),
+                access_key: self.access_key.clone(),
+                secret_key: self.secret_key.clone(),
+                profile: self.profile.clone(),
+                role_arn: self.role_arn.clone(),
+                external_id: self.external_id.clone(),
+            },
+            endpoint: self.endpoint.clone(),
+            port: port(self.port),
+            filters: filters(&self.filters),
             refresh_interval: self.refresh_interval.std(),
             http: self.client.plain(),
         }))

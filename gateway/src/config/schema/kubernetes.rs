@@ -7,6 +7,9 @@
 use super::http_client::HttpClient;
 use crate::config::field::{FilePath, Url, section};
 use crate::config::yaml::{Node, Problem};
+use ingest::discovery::ProviderConfig;
+use ingest::discovery::kubernetes::config::{self as plain, Role};
+use std::path::PathBuf;
 
 section! {
     /// Which namespaces to watch.
@@ -114,5 +117,82 @@ fn check_kubernetes(sd: &mut KubernetesSd, node: &Node) -> Result<(), Problem> {
             "cannot use 'kubeconfig_file' and 'namespaces.own_namespace' simultaneously".to_owned(),
         );
     }
+    check_selectors(sd, node)
+}
+
+/// Which selectors a role may have: those of the objects that it watches.
+fn selectable(role: &str) -> &'static [&'static str] {
+    match role {
+        "pod" => &["pod"],
+        "service" => &["service"],
+        "endpointslice" => &["pod", "service", "endpointslice"],
+        "endpoints" => &["pod", "service", "endpoints"],
+        "node" => &["node"],
+        _ => &["ingress"],
+    }
+}
+
+fn check_selectors(sd: &KubernetesSd, node: &Node) -> Result<(), Problem> {
+    let fail = |reason: String| Err(Problem::new(node.place_of("selectors"), reason));
+    let allowed = selectable(&sd.role);
+    for (i, selector) in sd.selectors.iter().enumerate() {
+        let role = selector.role.as_str();
+        if !ROLES.contains(&role) {
+            return fail(format!("unknown Kubernetes SD role {role:?}"));
+        }
+        if sd.selectors.iter().take(i).any(|s| s.role == role) {
+            return fail(format!("duplicated selector role: {role}"));
+        }
+        if !allowed.contains(&role) {
+            return fail(format!(
+                "{} role supports only {} selectors",
+                sd.role,
+                allowed.join(", ")
+            ));
+        }
+    }
     Ok(())
+}
+
+fn role_of(name: &str) -> Role {
+    match name {
+        "node" => Role::Node,
+        "pod" => Role::Pod,
+        "service" => Role::Service,
+        "endpoints" => Role::Endpoints,
+        "endpointslice" => Role::EndpointSlice,
+        _ => Role::Ingress,
+    }
+}
+
+impl KubernetesSd {
+    /// As the scraper takes it.
+    pub fn plain(&self) -> ProviderConfig {
+        let selectors = self.selectors.iter().map(|s| plain::Selector {
+            role: role_of(&s.role),
+            label: s.label.clone(),
+            field: s.field.clone(),
+        });
+        let api = if !self.kubeconfig_file.0.is_empty() {
+            plain::ApiServer::Kubeconfig(PathBuf::from(&self.kubeconfig_file.0))
+        } else if !self.api_server.0.is_empty() {
+            plain::ApiServer::Url {
+                url: self.api_server.0.clone(),
+                http: Box::new(self.client.plain()),
+            }
+        } else {
+            plain::ApiServer::InCluster
+        };
+        ProviderConfig::Kubernetes(Box::new(plain::KubernetesSdConfig {
+            role: role_of(&self.role),
+            api,
+            namespaces: self.namespaces.names.clone(),
+            own_namespace: self.namespaces.own_namespace,
+            selectors: selectors.collect(),
+            attach: plain::AttachMetadata {
+                node: self.attach_metadata.node,
+                namespace: self.attach_metadata.namespace,
+            },
+        }))
+    }
 }

@@ -3,7 +3,9 @@
 mod consul;
 mod dns;
 mod docker;
+mod ec2;
 mod http;
+mod kubernetes;
 mod manager;
 
 use super::{Discoverer, DiscoveryCounters, ProviderContext, TargetGroup, Update, Updates};

@@ -163,3 +163,36 @@ fn prefixes_and_the_title_are_respected() {
         Some("/shop/query?g0.expr=1")
     );
 }
+
+#[test]
+fn relabeling_is_told_step_by_step() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(
+        dir.path().join("prometheus.yml"),
+        "scrape_configs:\n- job_name: shop\n  relabel_configs:\n  - {source_labels: [env], regex: retired, action: drop}\n  - {source_labels: [team], target_label: owner}\n",
+    )
+    .unwrap();
+    let server = Ferula::start(dir.path(), &[]);
+    let ask = |pool: &str, labels: &str| {
+        let labels: String = labels.bytes().map(|b| format!("%{b:02X}")).collect();
+        server.get(&format!(
+            "/api/v1/targets/relabel_steps?scrapePool={pool}&labels={labels}"
+        ))
+    };
+    let steps = ask("shop", r#"{"env":"live","team":"web"}"#).json();
+    assert_eq!(steps["data"]["steps"][0]["rule"]["action"], "drop");
+    assert_eq!(steps["data"]["steps"][1]["output"]["owner"], "web");
+    let steps = ask("shop", r#"{"env":"retired"}"#).json();
+    assert_eq!(steps["data"]["steps"][0]["keep"], false);
+    for (answer, error) in [
+        (
+            ask("none", "{}"),
+            "error retrieving scrape config: scrape pool \"none\" not found",
+        ),
+        (ask("", "{}"), "no scrapePool parameter provided"),
+        (ask("shop", ""), "no labels parameter provided"),
+    ] {
+        assert_eq!(answer.status, 400);
+        assert_eq!(answer.json()["error"], error);
+    }
+}

@@ -20,6 +20,7 @@ pub mod params;
 pub mod push;
 mod push_json;
 pub mod query;
+pub mod relabel_steps;
 pub mod rows;
 pub mod rules;
 pub mod status;

@@ -36,6 +36,7 @@ pub fn required(handler: Handler, _method: &Method) -> Option<Role> {
         | Handler::Metadata
         | Handler::Targets
         | Handler::TargetsMetadata
+        | Handler::RelabelSteps
         | Handler::ScrapePools
         | Handler::Alertmanagers
         | Handler::Rules

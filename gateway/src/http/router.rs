@@ -8,7 +8,7 @@ use super::respond::{self, Response, envelope};
 use super::server::not_ready;
 use crate::api::{
     admin, alertmanagers, alerts, exemplars, export, features, labels, lifecycle, otlp, push,
-    query, rows, rules, status, targets, write,
+    query, relabel_steps, rows, rules, status, targets, write,
 };
 use crate::ui;
 use crate::web_config::Roles;
@@ -52,6 +52,7 @@ pub enum Handler {
     Metadata,
     Targets,
     TargetsMetadata,
+    RelabelSteps,
     ScrapePools,
     Alertmanagers,
     Rules,
@@ -176,6 +177,12 @@ pub const ROUTES: &[Route] = &[
     route("/api/v1/series", GET_POST, Needs::Ready, Handler::Series),
     route("/api/v1/metadata", GET, Needs::Ready, Handler::Metadata),
     route("/api/v1/targets", GET, Needs::Ready, Handler::Targets),
+    route(
+        "/api/v1/targets/relabel_steps",
+        GET,
+        Needs::Ready,
+        Handler::RelabelSteps,
+    ),
     route(
         "/api/v1/targets/metadata",
         GET,
@@ -493,6 +500,7 @@ async fn call(worker: &Rc<Worker>, handler: Handler, request: Request) -> Respon
         Handler::Metadata => envelope(targets::metadata(worker, &request)),
         Handler::Targets => envelope(targets::targets(worker, &request)),
         Handler::TargetsMetadata => envelope(targets::targets_metadata(worker, &request)),
+        Handler::RelabelSteps => envelope(relabel_steps::relabel_steps(worker, &request)),
         Handler::ScrapePools => envelope(targets::scrape_pools(worker)),
         Handler::Alertmanagers => envelope(alertmanagers::alertmanagers(worker)),
         Handler::Rules => envelope(rules::rules(worker, &request)),

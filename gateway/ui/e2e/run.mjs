@@ -86,7 +86,7 @@ const PAGES = [
 ];
 
 /** What a server may lack; the pages say so. */
-const OPTIONAL = ['api/v1/status/active_queries', 'api/v1/status/top_queries', 'api/v1/targets/relabel_steps'];
+const OPTIONAL = ['api/v1/status/active_queries', 'api/v1/status/top_queries'];
 
 /** Does the canvas of the graph hold something that is not one colour? */
 const drawn = (page) =>
@@ -245,9 +245,10 @@ async function walk(browser, width, height, theme, seeded) {
   await page.getByText('3 series in the last hour').waitFor();
   await shot('metric');
   await page.goto(`${base}service-discovery`);
-  await page.getByRole('button', { name: 'Steps' }).first().click();
+  await page.getByRole('row').filter({ hasText: 'retired' }).getByRole('button', { name: 'Steps' }).first().click();
   await page.waitForSelector('dialog[open]');
   await page.waitForFunction(() => !document.querySelector('dialog .wait'));
+  check(at('relabeling says which rule drops a target'), (await page.locator('dialog .steps').innerText()).includes('drops the target'));
   await shot('relabeling');
   await page.keyboard.press('Escape');
   await page.goto(`${base}push`);

@@ -11,6 +11,7 @@ use super::worker::{Assignment, ScrapeWorker};
 use crate::clock::Clock;
 use crate::discovery::{DiscoveryManager, THROTTLE_DEFAULT};
 use crate::metadata::MetricMetadata;
+use crate::relabel::Rule;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -364,6 +365,13 @@ impl ScrapeManager {
     /// Names of the jobs, in order: `/api/v1/scrape_pools`.
     pub fn scrape_pools(&self) -> Vec<String> {
         self.state().pools.keys().cloned().collect()
+    }
+
+    /// The relabeling rules of a job; none when there is no such job. `/api/v1/targets/relabel_steps`.
+    pub fn relabel_rules(&self, pool: &str) -> Option<Vec<Rule>> {
+        let state = self.state();
+        let pool = state.pools.get(pool)?;
+        Some(pool.settings.config.relabel_configs.clone())
     }
 
     /// All targets: `/api/v1/targets`.

@@ -127,6 +127,7 @@ function Steps({ found, onClose }: { found: Found; onClose: () => void }) {
   const steps = useApi<{ steps: Step[] }>('api/v1/targets/relabel_steps', { scrapePool: found.pool, labels: JSON.stringify(found.discovered) });
   const absent = steps.error?.status === 404;
   let before = found.discovered;
+  let kept = true;
   return (
     <Dialog title={`Relabeling in ${found.pool}`} onClose={onClose}>
       <div class="stack">
@@ -144,8 +145,9 @@ function Steps({ found, onClose }: { found: Found; onClose: () => void }) {
         {steps.answer && (
           <ol class="steps">
             {steps.answer.data.steps.map((step, i) => {
-              const old = before;
+              const [old, reached] = [before, kept];
               before = step.output ?? {};
+              kept = step.keep;
               return (
                 <li key={i} class="card">
                   <header>
@@ -153,9 +155,14 @@ function Steps({ found, onClose }: { found: Found; onClose: () => void }) {
                       {i + 1}. {String(step.rule.action ?? 'replace')}
                     </h3>
                     <code class="grow break">{ruleText(step.rule)}</code>
-                    {!step.keep && <span class="badge bad">drops the target</span>}
+                    {!step.keep && reached && <span class="badge bad">drops the target</span>}
+                    {!reached && <span class="badge plain">not reached</span>}
                   </header>
-                  <div class="pad">{step.keep && <Changes before={old} after={before} />}</div>
+                  {step.keep && (
+                    <div class="pad">
+                      <Changes before={old} after={before} />
+                    </div>
+                  )}
                 </li>
               );
             })}

@@ -5,6 +5,7 @@
 
 use crate::cli::Flags;
 use crate::limits::RELOADS_WAITING_MAX;
+use crate::notifications::{Notifications, SHUTTING_DOWN, STARTING_UP};
 use regex::Regex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -64,14 +65,18 @@ pub struct App {
     reload_state: ReloadState,
     reload_requests: mpsc::Sender<ReloadRequest>,
     shutdown: watch::Sender<bool>,
+    notifications: Notifications,
 }
 
 impl App {
     /// An app that is starting, and the end at which its reload requests arrive.
     pub fn new(flags: Flags) -> (Self, mpsc::Receiver<ReloadRequest>) {
         let (reload_requests, reload_queue) = mpsc::channel(RELOADS_WAITING_MAX);
+        let notifications = Notifications::new(flags.notification_listeners_max);
+        notifications.add(STARTING_UP);
         let app = App {
             flags,
+            notifications,
             start_time: SystemTime::now(),
             start: Instant::now(),
             phase: AtomicU8::new(STARTING),
@@ -129,6 +134,7 @@ impl App {
 
     /// From now on it answers, unless it is stopping already.
     pub fn set_ready(&self) {
+        self.notifications.remove(STARTING_UP);
         let _ = self
             .phase
             .compare_exchange(STARTING, READY, Ordering::AcqRel, Ordering::Acquire);
@@ -137,12 +143,18 @@ impl App {
     /// Ends the process gracefully, as SIGTERM does.
     pub fn request_shutdown(&self) {
         self.phase.store(STOPPING, Ordering::Release);
+        self.notifications.add(SHUTTING_DOWN);
         self.shutdown.send_replace(true);
     }
 
     /// Turns true when the process begins to stop.
     pub fn shutdown_signal(&self) -> watch::Receiver<bool> {
         self.shutdown.subscribe()
+    }
+
+    /// What operators should know now.
+    pub fn notifications(&self) -> &Notifications {
+        &self.notifications
     }
 
     /// What the last loads came to.

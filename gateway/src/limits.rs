@@ -51,6 +51,12 @@ pub const GROUPS_EVALUATING_MAX: usize = 64;
 pub const RULE_APPEND_TRIES_MAX: usize = 20;
 /// How long to wait between two of these.
 pub const RULE_APPEND_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+/// Longest compressed body of a remote read; a longer one is refused with 400.
+pub const READ_BODY_BYTES_MAX: usize = 4 << 20;
+/// Longest decompressed body of a remote read; a longer one is refused with 400.
+pub const READ_DECODED_BYTES_MAX: usize = 16 << 20;
+/// Frames of a remote read that wait for a slow client; the next is encoded when one has gone.
+pub const READ_FRAMES_WAITING_MAX: usize = 2;
 
 /// Longest body of a push, compressed or not; a longer one is refused with 413.
 pub const PUSH_BODY_BYTES_MAX: usize = 64 << 20;
@@ -86,3 +92,12 @@ pub const STREAMS_PER_CONNECTION_MAX: u32 = 250;
 pub const HEAD_SECONDS_MAX: std::time::Duration = std::time::Duration::from_secs(30);
 /// How often a worker looks for connections that are too slow or idle for too long; the bounds above are kept to within this.
 pub const CONNECTIONS_LOOK_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Queries that `status/top_queries` looks back on; the oldest are forgotten.
+pub const QUERIES_REMEMBERED_MAX: usize = 10_000;
+/// Bytes of the texts of these queries together; the oldest are forgotten.
+pub const QUERIES_REMEMBERED_BYTES_MAX: usize = 8 << 20;
+/// A query that took less is not remembered.
+pub const QUERY_REMEMBERED_AFTER: std::time::Duration = std::time::Duration::from_millis(1);
+/// How often a live stream without news gets a line, so that it does not look dead.
+pub const LIVE_COMMENT_EVERY: std::time::Duration = std::time::Duration::from_secs(15);

@@ -1,9 +1,10 @@
 //! How many queries run at once, and what they cost: `--query.max-concurrency`, `--query.max-memory` and the engine's own metrics.
 
+use crate::query_registry::{Arrived, QueryRegistry, Registered};
 use crate::self_metrics::{Counter, Exposition, Summary};
 use query_engine::eval::memory::MemoryPool;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Slots shared by all workers; a query beyond them waits its turn.
@@ -12,6 +13,7 @@ pub struct QuerySlots {
     memory: Arc<MemoryPool>,
     concurrency_max: usize,
     running: AtomicUsize,
+    registry: QueryRegistry,
     /// Queries that were begun.
     pub total: Counter,
     /// Samples that selectors handed to the evaluation.
@@ -28,12 +30,22 @@ pub struct QuerySlots {
     pub result_sort_time: Summary,
 }
 
-/// Counts a query as running while it lives.
-pub struct Running<'a>(&'a AtomicUsize);
+/// Counts a query as running, and shows it, while it lives.
+pub struct Running<'a> {
+    running: &'a AtomicUsize,
+    registered: Registered<'a>,
+}
+
+impl Running<'_> {
+    /// Where to put the most bytes that the query held.
+    pub fn bytes(&self) -> Arc<AtomicU64> {
+        self.registered.bytes()
+    }
+}
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -46,6 +58,7 @@ impl QuerySlots {
             memory,
             concurrency_max,
             running: AtomicUsize::new(0),
+            registry: QueryRegistry::default(),
             total: Counter::default(),
             samples: Counter::default(),
             samples_read: Counter::default(),
@@ -57,10 +70,18 @@ impl QuerySlots {
     }
 
     /// Counts a query from its arrival on.
-    pub fn begin(&self) -> Running<'_> {
+    pub fn begin(&self, query: Arrived) -> Running<'_> {
         self.total.inc();
         self.running.fetch_add(1, Ordering::Relaxed);
-        Running(&self.running)
+        Running {
+            running: &self.running,
+            registered: self.registry.enter(query),
+        }
+    }
+
+    /// The queries that run, and those that ran lately.
+    pub fn registry(&self) -> &QueryRegistry {
+        &self.registry
     }
 
     /// Waits for a slot; `None` only when the process stops.

@@ -2,6 +2,7 @@
 //!
 //! Built once at start and shared by all workers; only the configuration's parts change, as a whole, by a reload.
 
+use crate::api::remote_read::RemoteReads;
 use crate::notify::Notifier;
 use crate::push::PushGateway;
 use crate::query_slots::QuerySlots;
@@ -36,6 +37,8 @@ pub struct Services {
     pub rules: RuleManager,
     /// Where alerts go.
     pub notify: Notifier,
+    /// Slots of remote read.
+    pub reads: RemoteReads,
     /// Targets and their state.
     pub scrape: ScrapeManager,
     /// How others reach this server.

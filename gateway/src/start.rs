@@ -3,6 +3,7 @@
 //! Order of the start: configuration, listeners, store (which replays in its own threads), workers, then scraping once the store can take samples.
 //! Order of the end: no new requests, scrapes stop, requests drain, the store writes what it promised.
 
+use crate::api::remote_read::RemoteReads;
 use crate::api::rows::RowState;
 use crate::api::write::WriteState;
 use crate::app::{App, ReloadRequest};
@@ -10,6 +11,7 @@ use crate::cli::{Ack, Flags, Runtime};
 use crate::config::{Config, Defaults};
 use crate::http::server::{ServerLimits, bind, serve};
 use crate::limits::{OPEN_FILES_WANTED, SHUTDOWN_DRAIN_MAX};
+use crate::notifications::CONFIGURATION_UNSUCCESSFUL;
 use crate::notify::Notifier;
 use crate::own_door::{OwnDoor, lead_through};
 use crate::push::{LogError, PushGateway, PushOptions, SyncMode};
@@ -162,6 +164,7 @@ async fn serve_until_stopped(flags: Flags) -> Result<(), StartError> {
         results: ResultCache::new(flags.query_cache_max as usize),
         rules,
         notify,
+        reads: RemoteReads::new(&flags),
         scrape: scrape.clone(),
         global_url: global_url(&flags, address, web.as_deref()),
         config_yaml: ArcSwap::from_pointee(config.to_yaml()),
@@ -442,6 +445,7 @@ async fn apply(app: &App, services: &Services, address: Option<SocketAddr>, mut 
     }));
     apply_jobs(app, services, address);
     apply_rules(app, services, address, &config).await;
+    app.notifications().remove(CONFIGURATION_UNSUCCESSFUL);
     app.reload_state().succeeded(crate::api::query::now_ms());
     tracing::info!("Completed loading of configuration file");
 }
@@ -693,6 +697,7 @@ async fn reload(app: &App, services: &Services, address: Option<SocketAddr>) -> 
         }
         Err(error) => {
             app.reload_state().failed();
+            app.notifications().add(CONFIGURATION_UNSUCCESSFUL);
             tracing::error!(err = %error, "Error reloading config");
             Err(error.to_string())
         }

@@ -4,7 +4,7 @@ use crate::api::rows::RowState;
 use crate::api::write::WriteState;
 use crate::app::App;
 use crate::http::router::ROUTES;
-use crate::self_metrics::{Exposition, Histogram};
+use crate::self_metrics::{Counter, Exposition, Histogram};
 use crate::services::Services;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -45,6 +45,17 @@ pub struct HttpMetrics {
     requests: Mutex<BTreeMap<(usize, u16), u64>>,
     durations: Vec<Histogram>,
     sizes: Vec<Histogram>,
+    /// What befell `/federate`.
+    pub federation: FederationCounters,
+}
+
+/// Counters of `/federate`.
+#[derive(Debug, Default)]
+pub struct FederationCounters {
+    /// Answers that failed.
+    pub errors: Counter,
+    /// Warnings of the storage.
+    pub warnings: Counter,
 }
 
 impl Default for HttpMetrics {
@@ -56,6 +67,7 @@ impl Default for HttpMetrics {
                 .map(|_| Histogram::new(DURATION_BOUNDS))
                 .collect(),
             sizes: ROUTES.iter().map(|_| Histogram::new(SIZE_BOUNDS)).collect(),
+            federation: FederationCounters::default(),
         }
     }
 }
@@ -70,8 +82,18 @@ impl HttpMetrics {
         self.sizes[route].observe(body_bytes as f64);
     }
 
-    /// Adds the three families.
+    /// Adds the families of all routes, and of federation.
     pub fn write(&self, page: &mut Exposition) {
+        page.one_counter(
+            "prometheus_web_federation_errors_total",
+            "Total number of errors that occurred while sending federation responses.",
+            self.federation.errors.get() as f64,
+        );
+        page.one_counter(
+            "prometheus_web_federation_warnings_total",
+            "Total number of warnings that occurred while sending federation responses.",
+            self.federation.warnings.get() as f64,
+        );
         let requests = self
             .requests
             .lock()

@@ -7,6 +7,7 @@ use crate::http::request::{Form, Request};
 use crate::http::respond::{ApiData, ApiError, ErrorType, push_json_string};
 use crate::limits::FORM_BYTES_MAX;
 use crate::query_drive::drive;
+use crate::query_registry::Arrived;
 use crate::query_slots::QuerySlots;
 use crate::services::Services;
 use crate::worker::Worker;
@@ -14,8 +15,10 @@ use query_engine::engine::QueryRequest;
 use query_engine::eval::budget::{CancelToken, HeavySign};
 use query_engine::eval::memory::Held;
 use query_engine::result::{QueryError, QueryOutput, QueryValue};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -61,6 +64,7 @@ struct Asked {
     lookback_delta_ms: Option<i64>,
     timeout: Duration,
     limit: usize,
+    peer: Option<SocketAddr>,
     stats: Stats,
     /// Tell what it took.
     explain: bool,
@@ -130,6 +134,7 @@ pub async fn instant(worker: &Rc<Worker>, mut request: Request) -> Result<ApiDat
         lookback_delta_ms,
         timeout,
         limit,
+        peer: request.peer,
         stats: Stats::of(&form),
         explain: matches!(form.value("explain"), "1" | "true"),
         no_cache: true,
@@ -176,6 +181,7 @@ pub async fn range(worker: &Rc<Worker>, mut request: Request) -> Result<ApiData,
         lookback_delta_ms,
         timeout,
         limit,
+        peer: request.peer,
         stats: Stats::of(&form),
         explain: matches!(form.value("explain"), "1" | "true"),
         // What it took to answer is asked of an answer that was computed.
@@ -189,8 +195,15 @@ async fn evaluate(worker: &Rc<Worker>, asked: Asked) -> Result<ApiData, ApiError
         return Err(api_error(QueryError::Timeout));
     }
     let services = Arc::clone(&worker.services);
-    let running = worker.services.queries.begin();
     let (cancel, heavy) = (CancelToken::default(), HeavySign::default());
+    let running = worker.services.queries.begin(Arrived {
+        text: asked.text.as_str().into(),
+        start_ms: asked.start_ms,
+        end_ms: asked.end_ms,
+        step_ms: asked.step_ms,
+        peer: asked.peer,
+        cancel: cancel.clone(),
+    });
     let _guard = CancelOnDrop(cancel.clone());
     let timeout = asked.timeout;
     let query = Query {
@@ -198,6 +211,7 @@ async fn evaluate(worker: &Rc<Worker>, asked: Asked) -> Result<ApiData, ApiError
         asked,
         cancel: cancel.clone(),
         heavy: heavy.clone(),
+        bytes: running.bytes(),
     };
     let mut work = std::pin::pin!(drive(query.answer(services), heavy));
     let outcome = tokio::select! {
@@ -231,6 +245,8 @@ struct Query {
     step_stats: bool,
     cancel: CancelToken,
     heavy: HeavySign,
+    /// Gets the most bytes that it held.
+    bytes: Arc<AtomicU64>,
 }
 
 impl Query {
@@ -279,6 +295,7 @@ impl Query {
         let evaluated = evaluation.elapsed();
         queries.inner_eval_time.observe(evaluated.as_secs_f64());
         let mut output = outcome?;
+        self.bytes.store(output.stats.bytes_peak, Ordering::Relaxed);
         queries.samples.add(output.stats.samples_total);
         queries.samples_read.add(output.stats.samples_read);
         let timings = (asked.stats != Stats::None).then(|| Timings {

@@ -228,11 +228,6 @@ pub async fn tsdb(worker: &Rc<Worker>, request: &Request) -> Result<ApiData, Api
     Ok(ApiData::json(info.to_string()))
 }
 
-/// `notifications`: what Prometheus shows there (a failed reload, a restart that is due) is in the log and the metrics here.
-pub fn no_notifications() -> Result<ApiData, ApiError> {
-    Ok(ApiData::json("[]".to_owned()))
-}
-
 /// The type of `/metrics`, with the escaping of names that the client asked for. No name of ours needs any.
 pub(super) fn metrics_type(request: &Request) -> &'static str {
     let accept = request.header("accept").unwrap_or("");
@@ -298,6 +293,7 @@ pub fn metrics(worker: &Worker, request: &Request) -> Response {
     super::storage_metrics::write(&mut page, &worker.services.store);
     worker.services.queries.write(&mut page);
     crate::kept_answers::write(&mut page, worker.services.results.counts());
+    worker.services.reads.write(&mut page);
     worker.http.write(&mut page);
     if let Some(web) = &worker.services.web {
         web.write(&mut page);

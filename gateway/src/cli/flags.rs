@@ -122,6 +122,8 @@ pub struct Flags {
     pub read_timeout: Duration,
     /// `--web.max-connections`
     pub connections_max: usize,
+    /// `--web.max-notifications-subscribers`
+    pub notification_listeners_max: usize,
     /// `--web.external-url` as given; empty means derived.
     pub external_url: String,
     /// `--web.route-prefix`: empty, or begins with a slash and does not end with one.
@@ -178,6 +180,12 @@ pub struct Flags {
     pub runtime: Runtime,
     /// `--scrape.discovery-reload-interval`: how long found targets may wait while others were just taken.
     pub discovery_throttle: Duration,
+    /// `--storage.remote.read-sample-limit`; 0: none.
+    pub remote_read_samples_max: usize,
+    /// `--storage.remote.read-concurrent-limit`; 0: none.
+    pub remote_reads_max: usize,
+    /// `--storage.remote.read-max-bytes-in-frame`
+    pub remote_read_frame_bytes_max: usize,
     /// `--query.lookback-delta`
     pub lookback_delta: Duration,
     /// `--query.timeout`
@@ -252,6 +260,7 @@ impl Flags {
                 .map(PathBuf::from),
             read_timeout: duration("web.read-timeout"),
             connections_max: count("web.max-connections").max(1),
+            notification_listeners_max: count("web.max-notifications-subscribers"),
             route_prefix: prefix.clone(),
             external_url,
             lifecycle: is_on("web.enable-lifecycle"),
@@ -305,6 +314,11 @@ impl Flags {
                 _ => Runtime::Auto,
             },
             discovery_throttle: duration("scrape.discovery-reload-interval"),
+            remote_read_samples_max: text("storage.remote.read-sample-limit")
+                .parse::<f64>()
+                .map_or(0, |limit| limit as usize),
+            remote_reads_max: count("storage.remote.read-concurrent-limit"),
+            remote_read_frame_bytes_max: count("storage.remote.read-max-bytes-in-frame"),
             lookback_delta: duration("query.lookback-delta"),
             query_timeout: duration("query.timeout"),
             query_concurrency_max: count("query.max-concurrency").max(1),
@@ -476,7 +490,7 @@ fn features(text: &str, warnings: &mut Vec<String>) -> Vec<String> {
     all
 }
 
-/// `:9090` means all interfaces, a name is resolved, everything else is an address with a port.
+/// `:9090` means all interfaces and both families, a name is resolved, everything else is an address with a port.
 fn listen_addresses(given: &Given, default: &str) -> Result<Vec<SocketAddr>, FlagsError> {
     let default = [default.to_owned()];
     let texts: &[String] = given
@@ -490,7 +504,7 @@ fn listen_addresses(given: &Given, default: &str) -> Result<Vec<SocketAddr>, Fla
             reason,
         };
         let full = match text.strip_prefix(':') {
-            Some(port) => format!("0.0.0.0:{port}"),
+            Some(port) => format!("[::]:{port}"),
             None => text.clone(),
         };
         let mut found = full.to_socket_addrs().map_err(|e| refuse(e.to_string()))?;
@@ -600,7 +614,7 @@ mod tests {
             "--web.cors.origin=https?://a\\.b",
         ])
         .unwrap();
-        assert_eq!(f.listen_addresses, ["0.0.0.0:0".parse().unwrap()]);
+        assert_eq!(f.listen_addresses, ["[::]:0".parse().unwrap()]);
         assert_eq!(
             (f.ack, f.shards, f.runtime),
             (Ack::Fast, Some(3), Runtime::Tokio)

@@ -51,6 +51,12 @@ pub fn required(handler: Handler, _method: &Method) -> Option<Role> {
         | Handler::QueryExemplars
         | Handler::Notifications
         | Handler::Features
+        | Handler::NotificationsLive
+        | Handler::ActiveQueries
+        | Handler::TopQueries
+        | Handler::OpenApi
+        | Handler::Federate
+        | Handler::RemoteRead
         | Handler::PushPage
         | Handler::PushGroups
         | Handler::PushStatus => Some(Role::Read),
@@ -62,6 +68,7 @@ pub fn required(handler: Handler, _method: &Method) -> Option<Role> {
         Handler::Push | Handler::PushBase64 => Some(Role::Push),
         Handler::Reload
         | Handler::Quit
+        | Handler::CancelQuery
         | Handler::DeleteSeries
         | Handler::CleanTombstones
         | Handler::Snapshot

@@ -4,6 +4,7 @@
 //! later. Certificates and settings are those in force when the connection came; credentials those when the request came.
 
 use super::access;
+use super::body::AnswerBody;
 use super::connections::{Activity, Order, Seat};
 use super::request::Request;
 use super::respond::Response;
@@ -14,7 +15,6 @@ use crate::limits::{
 use crate::web_config::Roles;
 use crate::worker::Worker;
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::rt::{Executor, Read, ReadBufCursor, Write};
 use hyper::server::conn::{http1, http2};
@@ -23,6 +23,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -114,6 +115,7 @@ async fn serve_http<S>(
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
 {
+    let peer = activity.peer();
     let io = Watched {
         stream: TokioIo::new(stream),
         activity: Rc::clone(&activity),
@@ -124,11 +126,12 @@ where
         let in_request = of_request.begin();
         let door = Rc::clone(&door);
         async move {
-            let _in_request = in_request;
-            Ok::<_, Infallible>(answer(&door, request).await.map(Full::new))
+            let response = answer(&door, peer, request).await;
+            Ok::<_, Infallible>(AnswerBody::of(response, in_request))
         }
     });
     let ended = if http2 {
+        activity.is_multiplexed();
         let connection = http2::Builder::new(OnThisThread)
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
@@ -178,9 +181,10 @@ async fn drive(
     .await
 }
 
-async fn answer(door: &Door, request: hyper::Request<Incoming>) -> Response {
+async fn answer(door: &Door, peer: SocketAddr, request: hyper::Request<Incoming>) -> Response {
     let coding = compress::accepted(hyper::Request::headers(&request));
-    let request = Request::new(request, door.read_timeout);
+    let mut request = Request::new(request, door.read_timeout);
+    request.peer = Some(peer);
     let worker = &door.worker;
     let response: http::Response<Bytes> = match &worker.services.web {
         None => router::dispatch(worker, request, Roles::ALL).await,
@@ -228,7 +232,11 @@ impl<S: tokio::io::AsyncWrite + Unpin> Write for Watched<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if outcome.is_ready() {
+            self.activity.sent();
+        }
+        outcome
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -248,6 +256,10 @@ impl<S: tokio::io::AsyncWrite + Unpin> Write for Watched<S> {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        if outcome.is_ready() {
+            self.activity.sent();
+        }
+        outcome
     }
 }

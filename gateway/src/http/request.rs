@@ -4,6 +4,7 @@ use super::body::{BodyError, read_limited};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use hyper::body::Incoming;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A request whose path has been matched.
@@ -16,6 +17,8 @@ pub struct Request {
     pub query: String,
     /// Headers.
     pub headers: HeaderMap,
+    /// The other end of the connection.
+    pub peer: Option<SocketAddr>,
     /// Values of `{name}` parts of the route, percent-decoded; not always UTF-8.
     pub path_values: Vec<(String, Vec<u8>)>,
     body: Option<Incoming>,
@@ -31,6 +34,7 @@ impl Request {
             path: head.uri.path().to_owned(),
             query: head.uri.query().unwrap_or("").to_owned(),
             headers: head.headers,
+            peer: None,
             path_values: Vec::new(),
             body: Some(body),
             read_timeout,

@@ -7,8 +7,9 @@ use super::request::Request;
 use super::respond::{self, Response, envelope};
 use super::server::not_ready;
 use crate::api::{
-    admin, alertmanagers, alerts, exemplars, export, features, labels, lifecycle, otlp, push,
-    query, relabel_steps, rows, rules, status, targets, write,
+    active_queries, admin, alertmanagers, alerts, exemplars, export, features, federate, labels,
+    lifecycle, notifications, openapi, otlp, push, query, relabel_steps, remote_read, rows, rules,
+    status, targets, write,
 };
 use crate::ui;
 use crate::web_config::Roles;
@@ -66,7 +67,14 @@ pub enum Handler {
     Write,
     QueryExemplars,
     Notifications,
+    NotificationsLive,
+    ActiveQueries,
+    CancelQuery,
+    TopQueries,
+    OpenApi,
     Features,
+    Federate,
+    RemoteRead,
     StatusBlocks,
     DeleteSeries,
     CleanTombstones,
@@ -143,6 +151,7 @@ pub const ROUTES: &[Route] = &[
     route("/favicon.svg", GET_HEAD, Needs::Nothing, Handler::UiFile),
     route("/assets/{*file}", GET_HEAD, Needs::Nothing, Handler::UiFile),
     route("/metrics", GET, Needs::Nothing, Handler::Metrics),
+    route("/federate", GET, Needs::Ready, Handler::Federate),
     route("/version", GET, Needs::Nothing, Handler::Version),
     route("/-/healthy", GET_HEAD, Needs::Nothing, Handler::Healthy),
     route("/-/ready", GET_HEAD, Needs::Ready, Handler::Ready),
@@ -245,6 +254,7 @@ pub const ROUTES: &[Route] = &[
         Needs::Nothing,
         Handler::StatusWalReplay,
     ),
+    route("/api/v1/read", POST, Needs::Ready, Handler::RemoteRead),
     route("/api/v1/write", POST, Needs::Ready, Handler::Write),
     route(
         "/api/v1/query_exemplars",
@@ -257,6 +267,36 @@ pub const ROUTES: &[Route] = &[
         GET,
         Needs::Nothing,
         Handler::Notifications,
+    ),
+    route(
+        "/api/v1/notifications/live",
+        GET,
+        Needs::Nothing,
+        Handler::NotificationsLive,
+    ),
+    route(
+        "/api/v1/status/active_queries",
+        GET,
+        Needs::Ready,
+        Handler::ActiveQueries,
+    ),
+    route(
+        "/api/v1/status/active_queries/cancel",
+        POST,
+        Needs::Ready,
+        Handler::CancelQuery,
+    ),
+    route(
+        "/api/v1/status/top_queries",
+        GET,
+        Needs::Ready,
+        Handler::TopQueries,
+    ),
+    route(
+        "/api/v1/openapi.yaml",
+        GET,
+        Needs::Nothing,
+        Handler::OpenApi,
     ),
     route("/api/v1/features", GET, Needs::Ready, Handler::Features),
     route(
@@ -391,7 +431,9 @@ pub async fn dispatch(worker: &Rc<Worker>, mut request: Request, roles: Roles) -
         not_ready(worker.app.is_stopping())
     } else {
         let response = call(worker, route.handler, request).await;
-        if route.path.starts_with("/api/v1/") && route.handler != Handler::Write {
+        if route.path.starts_with("/api/v1/")
+            && !matches!(route.handler, Handler::Write | Handler::RemoteRead)
+        {
             with_cors(worker, origin, response)
         } else {
             response
@@ -513,8 +555,15 @@ async fn call(worker: &Rc<Worker>, handler: Handler, request: Request) -> Respon
         Handler::StatusWalReplay => envelope(status::wal_replay(worker)),
         Handler::Write => write::remote_write(worker, request).await,
         Handler::QueryExemplars => exemplars::query(worker, request).await,
-        Handler::Notifications => envelope(status::no_notifications()),
+        Handler::Notifications => envelope(notifications::list(worker)),
+        Handler::NotificationsLive => notifications::live(worker),
+        Handler::ActiveQueries => active_queries::active(worker),
+        Handler::CancelQuery => active_queries::cancel(worker, request).await,
+        Handler::TopQueries => active_queries::top(worker, request).await,
+        Handler::OpenApi => openapi::openapi(worker, &request.query),
         Handler::Features => envelope(features::features(worker)),
+        Handler::Federate => federate::federate(worker, request).await,
+        Handler::RemoteRead => remote_read::read(worker, request).await,
         Handler::StatusBlocks => envelope(status::blocks(worker)),
         Handler::DeleteSeries => admin::delete_series(worker, request).await,
         Handler::CleanTombstones => admin::clean_tombstones(worker).await,
@@ -608,6 +657,9 @@ mod tests {
                     | Handler::DeleteSeries
                     | Handler::CleanTombstones
                     | Handler::Snapshot
+                    | Handler::CancelQuery
+                    | Handler::Push
+                    | Handler::PushWipe
             ) {
                 assert!(!route.methods.contains(&Method::GET), "{}", route.path);
             }

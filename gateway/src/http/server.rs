@@ -8,7 +8,7 @@ use super::respond;
 use crate::worker::Worker;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +32,10 @@ pub struct ServerLimits {
 
 fn socket(addr: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if addr.is_ipv6() {
+        // An address without a host takes callers of both families, as in Go.
+        socket.set_only_v6(!addr.ip().is_unspecified())?;
+    }
     socket.set_reuse_address(true)?;
     if reuse_port {
         socket.set_reuse_port(true)?;
@@ -40,15 +44,28 @@ fn socket(addr: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// May this be the refusal of a system without IPv6?
+fn has_no_ipv6(error: &io::Error) -> bool {
+    !matches!(
+        error.kind(),
+        io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied
+    )
+}
+
 /// Opens one listener per worker on `addr`. Port 0 picks a free port, the same for all workers.
 ///
 /// An address that another process listens on is refused, although `SO_REUSEPORT` would let us join it.
 pub fn bind(addr: SocketAddr, workers: usize) -> io::Result<Vec<TcpListener>> {
-    if addr.port() != 0 {
-        drop(socket(addr, false)?);
+    let mut addr = addr;
+    match socket(addr, false) {
+        Ok(probe) => drop(probe),
+        Err(error) if has_no_ipv6(&error) && addr.ip() == Ipv6Addr::UNSPECIFIED => {
+            addr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, addr.port()));
+            drop(socket(addr, false)?);
+        }
+        Err(error) => return Err(error),
     }
     let mut listeners: Vec<TcpListener> = Vec::with_capacity(workers);
-    let mut addr = addr;
     for _ in 0..workers {
         let socket = socket(addr, true)?;
         socket.listen(LISTEN_BACKLOG)?;
@@ -102,7 +119,7 @@ pub async fn serve(
             }
         };
         let _ = stream.set_nodelay(true);
-        let (door, seat) = (Rc::clone(&door), connections.enter());
+        let (door, seat) = (Rc::clone(&door), connections.enter(peer));
         tasks.spawn_local(async move {
             let _permit = permit;
             if let Err(error) = connection::serve(stream, door, seat).await {

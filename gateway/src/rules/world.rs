@@ -6,6 +6,7 @@
 use super::{Inner, nanos};
 use crate::cli::Flags;
 use crate::limits::{RULE_APPEND_PAUSE, RULE_APPEND_TRIES_MAX};
+use crate::query_registry::Arrived;
 use ::rules::source::{
     Clock, Element, NOT_A_VECTOR, Query, QueryFault, Refusal, RefusalKind, RuleSample, Source,
     Store, Value, World,
@@ -70,7 +71,15 @@ impl Server {
 
     async fn ask(&self, query: Query<'_>) -> Result<QueryOutput, QueryError> {
         let queries = &self.0.queries;
-        let running = queries.begin();
+        let cancel = CancelToken::default();
+        let running = queries.begin(Arrived {
+            text: query.text.into(),
+            start_ms: query.at_ms,
+            end_ms: query.at_ms,
+            step_ms: 0,
+            peer: None,
+            cancel: cancel.clone(),
+        });
         let waiting = Instant::now();
         let slot = queries.slot().await;
         queries.queue_time.observe(waiting.elapsed().as_secs_f64());
@@ -83,7 +92,6 @@ impl Server {
                 &parsed
             }
         };
-        let cancel = CancelToken::default();
         let mut request = QueryRequest::instant(query.text, query.at_ms);
         request.lookback_delta_ms = query.lookback_ms;
         request.cancel = cancel.clone();

@@ -22,7 +22,7 @@ const HISTOGRAMS_MIN: usize = 10;
 
 /// How a chunk's data is to be read: the byte before it in a chunk file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub enum Encoding {
     /// Floats.
     Xor,
     /// Integer histograms.
@@ -33,7 +33,7 @@ pub(super) enum Encoding {
 
 impl Encoding {
     /// The byte in a file.
-    pub(super) fn code(self) -> u8 {
+    pub fn code(self) -> u8 {
         match self {
             Encoding::Xor => 1,
             Encoding::Histogram => 2,
@@ -54,17 +54,17 @@ impl Encoding {
 
 /// A finished chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct EncodedChunk {
+pub struct EncodedChunk {
     /// How to read it.
-    pub(super) encoding: Encoding,
+    pub encoding: Encoding,
     /// Time of its first sample.
-    pub(super) min_time: TimestampMs,
+    pub min_time: TimestampMs,
     /// Time of its last sample.
-    pub(super) max_time: TimestampMs,
+    pub max_time: TimestampMs,
     /// Samples in it.
-    pub(super) count: u32,
+    pub count: u32,
     /// Its data.
-    pub(super) data: Vec<u8>,
+    pub data: Vec<u8>,
 }
 
 /// Appends the samples of a chunk to `out`; the error says what is wrong, and what lies before the damage is there.
@@ -86,7 +86,7 @@ pub(super) fn decode_chunk(
 }
 
 /// The samples of one series as chunks, oldest first. Floats and histograms are ascending and share no timestamp.
-pub(super) fn encode_series(samples: &SeriesSamples) -> Vec<EncodedChunk> {
+pub fn encode_series(samples: &SeriesSamples) -> Vec<EncodedChunk> {
     let mut cutter = Cutter::default();
     let mut histograms = samples.histograms.iter().peekable();
     let floats = samples.floats.timestamps.iter().zip(&samples.floats.values);

@@ -271,7 +271,7 @@ fn tombstones_take_samples_away() {
     let mut file = tombstones_file::empty_file();
     file.truncate(5);
     file.extend(&entries);
-    file.extend(checksum::crc32c(&entries).to_be_bytes());
+    file.extend(crc32c(&entries).to_be_bytes());
     std::fs::write(path.join("tombstones"), file).unwrap();
     let block = PrometheusBlock::open(&StandardDisk, &path).unwrap();
     let mut samples = SeriesSamples::default();

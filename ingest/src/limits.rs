@@ -95,3 +95,9 @@ pub const OTLP_NESTING_MAX: usize = 64;
 
 /// Samples of `target_info` that one resource of an OTLP request has at most; of more the newest are made.
 pub const OTLP_TARGET_INFO_MAX: u64 = 1_000;
+
+/// Most bytes of one answer to a service discovery, decompressed; beyond it the refresh fails and the last groups stay.
+pub const DISCOVERY_ANSWER_BYTES_MAX: u64 = 256 << 20;
+
+/// Most bytes of one event of a Kubernetes watch; beyond it the watch begins anew with a list.
+pub const KUBERNETES_EVENT_BYTES_MAX: usize = 32 << 20;

@@ -6,9 +6,9 @@
 use super::config::ConsulSdConfig;
 use super::group::TargetGroup;
 use super::labels::{enclosed, join_host_port, pair, sanitize};
-use super::limits::DISCOVERY_ANSWER_BYTES_MAX;
 use super::updates::{Discoverer, Updates};
 use crate::http_client::{Connection, HttpClient, HttpRequest};
+use crate::limits::DISCOVERY_ANSWER_BYTES_MAX;
 use futures_util::future::BoxFuture;
 use http::header::{HeaderName, HeaderValue};
 use serde::Deserialize;

@@ -5,9 +5,9 @@
 use super::config::{ApiFilter, DockerSdConfig};
 use super::group::TargetGroup;
 use super::labels::{Pairs, join_host_port, pair, sanitize};
-use super::limits::DISCOVERY_ANSWER_BYTES_MAX;
 use super::updates::Refresher;
 use crate::http_client::{Connection, HttpClient, HttpRequest};
+use crate::limits::DISCOVERY_ANSWER_BYTES_MAX;
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;

@@ -5,9 +5,9 @@
 use super::config::HttpSdConfig;
 use super::counters::DiscoveryCounters;
 use super::group::TargetGroup;
-use super::limits::DISCOVERY_ANSWER_BYTES_MAX;
 use super::updates::Refresher;
 use crate::http_client::{Connection, HttpClient, HttpRequest};
+use crate::limits::DISCOVERY_ANSWER_BYTES_MAX;
 use futures_util::future::BoxFuture;
 use http::header::{ACCEPT, HeaderName, HeaderValue};
 use serde::Deserialize;

@@ -14,7 +14,6 @@ mod group;
 mod http;
 pub mod kubernetes;
 mod labels;
-pub mod limits;
 mod manager;
 mod provider;
 #[cfg(test)]

@@ -335,11 +335,7 @@ pub(super) fn post(url: String, form: String, deadline: Instant) -> HttpRequest 
     let mut request = HttpRequest {
         method: Method::POST,
         body: Bytes::from(form),
-        ..HttpRequest::get(
-            url,
-            crate::discovery::limits::DISCOVERY_ANSWER_BYTES_MAX,
-            deadline,
-        )
+        ..HttpRequest::get(url, crate::limits::DISCOVERY_ANSWER_BYTES_MAX, deadline)
     };
     request.headers.insert(
         CONTENT_TYPE,

@@ -4,10 +4,10 @@
 //! on where it was, and when the server has forgotten that place (410) the list is told anew, so that nothing that went
 //! meanwhile stays. Failures are counted, logged and waited out. Not here: what objects mean (`role`).
 
-use super::super::limits::{DISCOVERY_ANSWER_BYTES_MAX, KUBERNETES_EVENT_BYTES_MAX};
 use super::super::updates::Updates;
 use super::objects::{Key, Kind, Object};
 use crate::http_client::{Connection, HttpClient, HttpRequest};
+use crate::limits::{DISCOVERY_ANSWER_BYTES_MAX, KUBERNETES_EVENT_BYTES_MAX};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;

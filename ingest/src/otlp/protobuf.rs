@@ -9,7 +9,9 @@ use super::model::{
     Temporality, Text, Value,
 };
 use crate::limits::OTLP_NESTING_MAX;
-use crate::wire::{BYTES, FIXED64, Reader, Tag, VARINT, WireError, bytes, double, unsigned};
+use crate::wire::{
+    BYTES, FIXED64, Reader, Tag, VARINT, WireError, bytes, double, signed, unsigned,
+};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::borrow::Cow;
@@ -65,10 +67,6 @@ fn fixed_list(
         push(packed.fixed64()?);
     }
     Ok(())
-}
-
-fn zigzag(number: u64) -> i32 {
-    ((number >> 1) as i64 ^ -((number & 1) as i64)) as i32
 }
 
 pub(super) fn read(message: &[u8]) -> Read<Export<'_>> {
@@ -263,7 +261,7 @@ fn exponential_point(message: &[u8]) -> Read<ExponentialPoint<'_>> {
             3 => out.time_unix_nano = fixed(r, tag, "TimeUnixNano")?,
             4 => out.count = fixed(r, tag, "Count")?,
             5 => out.sum = Some(double(r, tag, "Sum")?),
-            6 => out.scale = zigzag(unsigned(r, tag, "Scale")?),
+            6 => out.scale = signed(unsigned(r, tag, "Scale")?) as i32,
             7 => out.zero_count = fixed(r, tag, "ZeroCount")?,
             8 => out.positive = buckets(bytes(r, tag, "Positive")?)?,
             9 => out.negative = buckets(bytes(r, tag, "Negative")?)?,
@@ -280,7 +278,7 @@ fn buckets(message: &[u8]) -> Read<Buckets> {
     let mut out = Buckets::default();
     each(message, "Buckets", |r, tag| {
         match (tag.field, tag.wire_type) {
-            (1, _) => out.offset = zigzag(unsigned(r, tag, "Offset")?),
+            (1, _) => out.offset = signed(unsigned(r, tag, "Offset")?) as i32,
             (2, VARINT) => out.bucket_counts.push(r.varint()?),
             (2, _) => {
                 tag.expect(BYTES, "BucketCounts")?;

@@ -13,7 +13,7 @@ use super::model::{
 use super::naming::{NameKind, metric_name, unit_name};
 use crate::limits::{OTLP_TARGET_INFO_MAX, ROW_FAULTS_MAX, ROWS_BYTES_MAX};
 use crate::message::{Description, Message, MessageExemplar};
-use storage_engine::model::{METRIC_NAME, STALE_NAN_BITS, TimestampMs};
+use storage_engine::model::{FloatHistogram, METRIC_NAME, STALE_NAN_BITS, TimestampMs};
 
 /// Most characters of the labels of an exemplar (OpenMetrics).
 const EXEMPLAR_CHARACTERS_MAX: usize = 128;
@@ -232,7 +232,13 @@ impl<'s> Translation<'s> {
         for point in metric.histogram.iter().flat_map(|h| &h.data_points) {
             self.point(&family, &point.attributes, |own, labels| {
                 match own.settings.histograms_to_native {
-                    true => own.put_custom(&family, labels, point),
+                    true => {
+                        let times = Times {
+                            at: milliseconds(point.time_unix_nano),
+                            start: milliseconds(point.start_time_unix_nano),
+                        };
+                        own.put_native(&family, labels, (times, &custom(point)?), &point.exemplars)
+                    }
                     false => own.put_buckets(&family, labels, point),
                 }
             });
@@ -240,16 +246,16 @@ impl<'s> Translation<'s> {
         let exponentials = metric.exponential_histogram.iter();
         for point in exponentials.flat_map(|h| &h.data_points) {
             self.point(&family, &point.attributes, |own, labels| {
-                let histogram = exponential(point)?;
-                let exemplars = exemplars(&point.exemplars)?;
-                let start = milliseconds(point.start_time_unix_nano);
-                own.begin(&family.name, labels, None);
-                own.message
-                    .histogram(milliseconds(point.time_unix_nano), &histogram, start);
-                exemplars.iter().for_each(|e| own.message.exemplar(e));
-                own.message.describe(family.description);
-                own.message.end();
-                Ok(())
+                let times = Times {
+                    at: milliseconds(point.time_unix_nano),
+                    start: milliseconds(point.start_time_unix_nano),
+                };
+                own.put_native(
+                    &family,
+                    labels,
+                    (times, &exponential(point)?),
+                    &point.exemplars,
+                )
             });
         }
         for point in metric.summary.iter().flat_map(|s| &s.data_points) {
@@ -317,18 +323,17 @@ impl<'s> Translation<'s> {
         Ok(())
     }
 
-    fn put_custom(
+    /// One native histogram as a series message.
+    fn put_native(
         &mut self,
         family: &Family<'_>,
         labels: &Labels,
-        point: &HistogramPoint<'_>,
+        (times, histogram): (Times, &FloatHistogram),
+        found: &[Exemplar<'_>],
     ) -> Result<(), String> {
-        let histogram = custom(point)?;
-        let exemplars = exemplars(&point.exemplars)?;
-        let start = milliseconds(point.start_time_unix_nano);
+        let exemplars = exemplars(found)?;
         self.begin(&family.name, labels, None);
-        self.message
-            .histogram(milliseconds(point.time_unix_nano), &histogram, start);
+        self.message.histogram(times.at, histogram, times.start);
         exemplars.iter().for_each(|e| self.message.exemplar(e));
         self.message.describe(family.description);
         self.message.end();
